@@ -1,0 +1,412 @@
+"""How fast and how large the foundation is: training, exact inference, imports, memory.
+
+    python benchmarks/foundation.py [--quick] [--only NAME] [--json PATH]
+
+Whatever is compared takes turns in one run, so that a busy machine slows all of it alike; medians
+and ratios are what to read. See README.md beside this file.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import torch  # noqa: E402
+from torch import nn  # noqa: E402
+from torch.nn import functional  # noqa: E402
+from torch.utils.data import DataLoader, Dataset  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
+from vae_edu import data, likelihoods, priors, training  # noqa: E402
+from vae_edu.bounds import bits_per_dim, elbo, iwae  # noqa: E402
+from vae_edu.exact import LatentGrid  # noqa: E402
+from vae_edu.models import VAE  # noqa: E402
+
+MAIN_FAMILIES = ("gaussian", "bernoulli", "categorical")
+
+
+class Row(NamedTuple):
+    """One line of the table; `values` are numbers whose names say the unit, `met` None: no goal."""
+
+    benchmark: str
+    case: str
+    values: dict[str, float]
+    goal: str = ""
+    met: bool | None = None
+
+
+class Settings(NamedTuple):
+    epochs: int  # of the digits
+    repeats: int
+    images: int  # of MNIST's training set
+
+
+FULL, QUICK = Settings(150, 5, 60_000), Settings(5, 2, 5_000)
+
+
+def cases() -> dict[str, tuple[str, dict]]:
+    """Every family, and Gaussian's four scale modes: the name to print -> arguments of `make`."""
+    scales = {"fixed": {"sigma": 0.2}, "learned": {}, "per_pixel": {}, "from_z": {}}
+    gaussians = {f"gaussian, {s}": ("gaussian", {"scale": s} | o) for s, o in scales.items()}
+    return gaussians | {f: (f, {}) for f in likelihoods.FAMILIES if f != "gaussian"}
+
+
+def digits_model(case: str, images: data.ImageData) -> VAE:
+    family, options = cases()[case]
+    torch.manual_seed(0)
+    return VAE(priors.standard_normal(2), likelihoods.make(family, images, **options))
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def take_turns(works: dict, repeats: int, bar: tqdm) -> dict:
+    """The seconds of each work, `[repeats]`, every one done once in each round."""
+    times = {name: [] for name in works}
+    for _ in range(repeats):
+        for name, work in works.items():
+            times[name].append(seconds(work))
+            bar.update()
+    return times
+
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def digits(settings: Settings) -> Iterator[Row]:
+    """Every family trained on the digits, one epoch of each in turn."""
+    images = data.load("digits")
+    models = {case: digits_model(case, images) for case in cases()}
+    runs = {
+        case: training.train(model, images, settings.epochs, bar=False)
+        for case, model in models.items()
+    }
+    works = {case: (lambda run=run: next(run)) for case, run in runs.items()}
+    with threads(1), tqdm(total=settings.epochs * len(works), desc="digits") as bar:
+        times = take_turns(works, settings.epochs, bar)
+    for case, model in models.items():
+        values = {"s": sum(times[case]), "ms/epoch": 1e3 * statistics.median(times[case])}
+        with torch.no_grad():
+            torch.manual_seed(1)
+            own = elbo(model, model.likelihood.prepare(images.test_x), 50).total.mean().item()
+            values["ELBO nats (own unit)"] = own
+            if case == "bernoulli":  # black-or-white pixels: it has no mass of grey levels
+                values["bits/pixel (black-or-white)"] = bits_per_dim(own, images.dim)
+            else:
+                grey = elbo(model.on_grey_levels(), images.test_x, 50).total.mean().item()
+                values["ELBO nats of grey levels"] = grey
+                values["bits/pixel of grey levels"] = bits_per_dim(grey, images.dim)
+        yield Row(f"digits, {settings.epochs} epochs", case, values)
+
+
+class PerImage(Dataset):
+    """Images turned to floats one at a time, which is what torchvision's ToTensor does."""
+
+    def __init__(self, levels):
+        self.levels = levels
+
+    def __len__(self):
+        return len(self.levels)
+
+    def __getitem__(self, index):
+        return self.levels[index].view(1, 28, 28).float().div(255)
+
+
+class Tutorial(nn.Module):
+    """The VAE as tutorials write it: two heads, and a decoder that ends in probabilities."""
+
+    def __init__(self, latent=20, hidden=400, dim=784):
+        super().__init__()
+        self.hidden = nn.Linear(dim, hidden)
+        self.mean, self.log_var = nn.Linear(hidden, latent), nn.Linear(hidden, latent)
+        self.decoder = nn.Sequential(
+            nn.Linear(latent, hidden), nn.Tanh(), nn.Linear(hidden, dim), nn.Sigmoid()
+        )
+        self.prior = priors.standard_normal(latent)
+
+    def encode(self, x):
+        h = torch.tanh(self.hidden(x))
+        return self.mean(h), self.log_var(h)
+
+    def forward(self, x):
+        mean, log_var = self.encode(x)
+        z = mean + torch.exp(0.5 * log_var) * torch.randn_like(mean)
+        return self.decoder(z), mean, log_var
+
+    # These two are for `bounds.elbo`, so that one estimator judges both models.
+    def posterior(self, x):
+        return priors.approximate_posterior(self.prior, *self.encode(x))
+
+    def decode(self, z):
+        logits = torch.logit(self.decoder(z), eps=1e-7)
+        return torch.distributions.Independent(torch.distributions.Bernoulli(logits=logits), 1)
+
+
+def tutorial_epoch(levels, learning_rate=2e-3) -> Tutorial:
+    """One epoch of the usual loop; the batch is binarized as our `prepare` does it."""
+    torch.manual_seed(0)
+    model = Tutorial()
+    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
+    for batch in DataLoader(PerImage(levels), batch_size=128, shuffle=True):
+        x = (batch.view(-1, 784) >= 0.5).float()
+        probabilities, mean, log_var = model(x)
+        bce = functional.binary_cross_entropy(probabilities, x, reduction="sum")
+        kl = -0.5 * torch.sum(1 + log_var - mean**2 - log_var.exp())
+        optimizer.zero_grad()
+        ((bce + kl) / len(x)).backward()
+        optimizer.step()
+    return model
+
+
+def package_epoch(images: data.ImageData) -> VAE:
+    torch.manual_seed(0)
+    model = VAE(priors.standard_normal(20), likelihoods.make("bernoulli", images), 20, (400,))
+    for _ in training.train(model, images, 1, bar=False):
+        pass
+    return model
+
+
+def matrix_products(n_images: int) -> None:
+    """Nothing but the matrix products of such an epoch, forward and backward."""
+    sizes = [(784, 400), (400, 40), (20, 400), (400, 784)]
+    weights = [torch.randn(shape) for shape in sizes]
+    inputs = [torch.randn(128, n) for n, _ in sizes]
+    gradients = [torch.randn(128, n) for _, n in sizes]
+    for _ in range(n_images // 128):
+        for i, (x, w, g) in enumerate(zip(inputs, weights, gradients, strict=True)):
+            x @ w
+            x.T @ g
+            if i > 0:  # nobody needs the gradient with respect to the data
+                g @ w.T
+
+
+def mnist(settings: Settings) -> Iterator[Row]:
+    """An epoch of MNIST by `train`, by the usual loop, and by bare matrix products."""
+    images = data.load("mnist")
+    images = data.ImageData(
+        images.name, images.train_x[: settings.images], images.train_y[: settings.images],
+        images.test_x, images.test_y, images.levels, images.shape,
+    )  # fmt: skip
+    models = {}
+
+    def keep(name, make):
+        models[name] = make()
+
+    works = {
+        "vae_edu": lambda: keep("vae_edu", lambda: package_epoch(images)),
+        "the usual loop": lambda: keep("the usual loop", lambda: tutorial_epoch(images.train_x)),
+        "matrix products only": lambda: matrix_products(len(images.train_x)),
+    }
+    with tqdm(total=2 * settings.repeats * len(works), desc="mnist") as bar:
+        times = {1: {name: [] for name in works}, 2: {name: [] for name in works}}
+        for _ in range(settings.repeats):
+            for n, collected in times.items():
+                with threads(n):
+                    for name, once in take_turns(works, 1, bar).items():
+                        collected[name] += once
+    x = likelihoods.make("bernoulli", images).prepare(images.test_x)
+    with torch.no_grad():
+        elbos = {name: elbo(model, x).total.mean().item() for name, model in models.items()}
+    for n, collected in times.items():
+        ours = collected["vae_edu"]
+        for name, theirs in collected.items():
+            values = {"s": statistics.median(theirs), "fastest s": min(theirs)}
+            if name in elbos:
+                values["test ELBO nats"] = elbos[name]
+            goal, met = "", None
+            if name != "vae_edu":
+                pairs = zip(theirs, ours, strict=True)
+                values["times ours"] = statistics.median(a / b for a, b in pairs)
+            if name == "the usual loop":
+                goal, met = "at least 2 times ours", values["times ours"] >= 2
+            yield Row(f"MNIST, 1 epoch, {n} thread(s)", name, values, goal, met)
+
+
+IMPORTS = """
+import importlib, json, sys, time
+start = time.perf_counter()
+import torch
+times = {"import torch": time.perf_counter() - start}
+for module in sys.argv[1:]:
+    start = time.perf_counter()
+    importlib.import_module(module)
+    times[module] = time.perf_counter() - start
+print(json.dumps(times))
+"""
+
+
+def child(code: str, *arguments: str) -> dict:
+    """What a fresh Python prints as JSON in its last line."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def imports(settings: Settings) -> Iterator[Row]:
+    """The package in fresh processes, over torch."""
+    found = sorted(path.stem for path in (ROOT / "vae_edu").glob("*.py"))
+    names = ["vae_edu"] + [f"vae_edu.{name}" for name in found if name != "__init__"]
+    drawing = [n for n in names if n.split(".")[-1] in ("plots", "widgets")]
+    computing = [n for n in names if n not in drawing]
+    runs = [
+        child(IMPORTS, *computing, *drawing)
+        for _ in tqdm(range(2 * settings.repeats), desc="imports")
+    ]
+
+    def median(*parts: str) -> float:
+        return statistics.median(sum(run[part] for part in parts) for run in runs)
+
+    yield Row("imports", "torch", {"s": median("import torch")})
+    cost = median(*computing)
+    case = f"vae_edu, all modules but {', '.join(drawing)}" if drawing else "vae_edu, all modules"
+    yield Row("imports", case, {"s": cost}, "under 0.3 s", cost < 0.3)
+    if drawing:
+        cost = median(*names)
+        yield Row("imports", "vae_edu, all modules", {"s": cost}, "under 0.3 s", cost < 0.3)
+
+
+def grid(settings: Settings) -> Iterator[Row]:
+    """Exact inference and the importance-weighted bound, on the digits' test set."""
+    images = data.load("digits")
+    works, models = {}, {}
+    with threads(1):
+        for case in tqdm(cases(), desc="grid: a short training"):
+            model = models[case] = digits_model(case, images)
+            list(training.train(model, images, min(settings.epochs, 20), bar=False))
+            x, exact = model.likelihood.prepare(images.test_x), LatentGrid(model)
+            works |= {
+                (case, "build s"): lambda m=model: LatentGrid(m),
+                (case, "log p(x) of the test set s"): lambda g=exact, x=x: g.log_marginal(x),
+                (case, "one posterior s"): lambda g=exact, x=x: g.posterior(x[:1]),
+                (case, "iwae k=50 s"): lambda m=model, x=x: iwae(m, x, 50),
+            }
+        with torch.no_grad(), tqdm(total=len(works) * settings.repeats, desc="grid") as bar:
+            times = take_turns(works, settings.repeats, bar)
+    for case in models:
+        values = {
+            what: statistics.median(taken) for (name, what), taken in times.items() if name == case
+        }
+        yield Row(f"grid of 200 x 200, {len(images.test_x)} images", case, values)
+
+
+MEMORY = """
+import json, sys
+from pathlib import Path
+import torch
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+peaks = {"torch": peak()}
+torch.set_num_threads(1)
+from vae_edu import data, exact, likelihoods, models, plots, priors, training
+peaks["the package, with plots"] = peak()
+images = data.load("digits")
+model = models.VAE(priors.standard_normal(2), likelihoods.make(sys.argv[1], images))
+list(training.train(model, images, 30, bar=False))
+peaks["training"] = peak()
+grid = exact.LatentGrid(model)
+peaks["the grid"] = peak()
+x = model.likelihood.prepare(images.test_x)
+grid.log_marginal(x), grid.error(x), grid.posterior(x[:10])
+grid.kl(model.posterior(x[:10]), x[:10])
+peaks["its evaluation"] = peak()
+print(json.dumps(peaks))
+"""
+
+
+def memory(settings: Settings) -> Iterator[Row]:
+    """The peak of a fresh process that does what a notebook does; in a notebook's kernel too."""
+    if not Path("/proc/self/status").exists():
+        print(f"memory: not measured on {platform.system()}, only on Linux", file=sys.stderr)
+        return
+    for family in tqdm(MAIN_FAMILIES, desc="memory"):
+        for place, run in {"process": child, "notebook kernel": kernel}.items():
+            values = {f"MB after {stage}": mb for stage, mb in run(MEMORY, family).items()}
+            peak = values["MB after its evaluation"]
+            yield Row(f"peak memory, {place}", family, values, "under 450 MB", peak < 450)
+
+
+def kernel(code: str, *arguments: str) -> dict:
+    """As `child`, but in the kernel that a notebook gets."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    lines = [f"import sys; sys.path.insert(0, {str(ROOT)!r}); sys.argv = {['', *arguments]!r}"]
+    cell = nbformat.v4.new_code_cell("\n".join([*lines, code]))
+    notebook = nbformat.v4.new_notebook(cells=[cell])
+    NotebookClient(notebook, kernel_name="python3").execute()
+    return json.loads(notebook.cells[0].outputs[-1]["text"].splitlines()[-1])
+
+
+BENCHMARKS = {f.__name__: f for f in (digits, mnist, imports, grid, memory)}
+
+
+def table(rows: list[Row]) -> str:
+    """The rows as a Markdown table."""
+    lines = ["| benchmark | case | measured | goal | met |", "|---|---|---|---|---|"]
+    for row in rows:
+        measured = "; ".join(f"{number:.4g} {name}" for name, number in row.values.items())
+        met = {None: "", True: "yes", False: "**no**"}[row.met]
+        lines.append(f"| {row.benchmark} | {row.case} | {measured} | {row.goal} | {met} |")
+    return "\n".join(lines)
+
+
+def machine() -> dict:
+    load = os.getloadavg() if hasattr(os, "getloadavg") else ()
+    return {
+        "cores": os.cpu_count(),
+        "load": [round(x, 1) for x in load],
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="short runs, to see that all works")
+    parser.add_argument("--only", choices=BENCHMARKS, help="one of the benchmarks")
+    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
+    arguments = parser.parse_args()
+    settings = QUICK if arguments.quick else FULL
+    before, rows = machine(), []
+    for name in [arguments.only] if arguments.only else BENCHMARKS:
+        try:
+            rows += BENCHMARKS[name](settings)
+        except data.DataUnavailable as error:
+            print(f"{name}: left out, {error}", file=sys.stderr)
+    after = machine()
+    print(f"\n{before['cores']} cores, load {before['load']} before and {after['load']} after, "
+          f"Python {before['python']}, torch {before['torch']}\n")  # fmt: skip
+    print(table(rows))
+    if arguments.json:
+        report = {"before": before, "after": after, "quick": arguments.quick}
+        report["rows"] = [row._asdict() for row in rows]
+        arguments.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

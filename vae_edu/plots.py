@@ -1,0 +1,166 @@
+"""Figures. Each function draws one and returns it; a notebook shows what a cell returns.
+
+The objects of the course always have the same colours, `COLORS`, from Okabe & Ito's palette
+(2008), which is distinguishable without red-green vision.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Ellipse
+from torch import Tensor
+
+COLORS = {
+    "prior": "#0072B2",
+    "likelihood": "#D55E00",
+    "marginal": "#009E73",
+    "posterior": "#CC79A7",
+    "approximate posterior": "#E69F00",
+}
+STYLE = Path(__file__).with_name("vae_edu.mplstyle")
+_CLASS_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B57900", "#2E9BDA", "#000000",
+                 "#882255", "#666666", "#4B3FBF")  # fmt: skip
+
+
+@contextmanager
+def figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.0, 4.0)) -> Iterator:
+    """A styled figure's axes to draw on: `with figure() as (fig, ax): …`, then return fig.
+
+    The figure is closed to pyplot, so that a notebook shows it once, where a cell returns it.
+    """
+    with plt.style.context(STYLE):
+        fig, axes = plt.subplots(rows, columns, figsize=size)
+        try:
+            yield fig, axes
+        finally:
+            plt.close(fig)
+
+
+def image_rows(rows: Mapping[str, Tensor], shape: tuple[int, int], size: float = 0.75) -> Figure:
+    """Rows of images, each row under its label. Values are brightness in [0, 1], `[n, D]` each.
+
+    Say in the label what the row is: data, the *mean* of p(x|z), or a *draw* from it.
+    """
+    columns = max(len(images) for images in rows.values())
+    with figure(len(rows), columns, (size * columns + 1.6, size * len(rows) + 0.1)) as (fig, axes):
+        grid = axes.reshape(len(rows), columns) if hasattr(axes, "reshape") else [[axes]]
+        for (label, images), line in zip(rows.items(), grid, strict=True):
+            for ax in line:
+                ax.axis("off")
+            for image, ax in zip(images, line, strict=False):
+                ax.imshow(image.detach().reshape(shape), vmin=0, vmax=1, interpolation="nearest")
+            line[0].text(-0.15, 0.5, label, transform=line[0].transAxes, ha="right", va="center")
+    return fig
+
+
+def learning_curve(history: Sequence) -> Figure:
+    """The ELBO and its two terms over the epochs of training, from `training.Progress`."""
+    epochs = [step.epoch for step in history]
+    with figure(1, 2, (8.5, 3.2)) as (fig, (left, right)):
+        left.plot(epochs, [step.elbo for step in history], color="black", label="ELBO")
+        left.plot(
+            epochs,
+            [step.reconstruction for step in history],
+            color=COLORS["likelihood"],
+            label="reconstruction E[log p(x|z)]",
+        )
+        right.plot(
+            epochs,
+            [step.kl for step in history],
+            color=COLORS["approximate posterior"],
+            label="KL(q(z|x) ‖ p(z))",
+        )
+        lowest = min(step.elbo for step in history[len(history) // 20 :])
+        highest = max(step.reconstruction for step in history)
+        margin = 0.05 * (highest - lowest) + 1e-9
+        left.set_ylim(lowest - margin, highest + margin)
+        left.set_ylabel("nats per image")
+        for ax in (left, right):
+            ax.set_xlabel("epoch")
+            ax.legend(loc="best")
+    return fig
+
+
+@torch.no_grad()
+def latent_plane(model, x: Tensor, y: Tensor, title: str = "") -> Figure:
+    """The mean of q(z|x) of each image, written as its class; the prior's 1, 2 and 3 sigma rings.
+
+    x is prepared data `[N, D]`, y its classes `[N]`; the model's latent has two dimensions.
+    """
+    z = model.posterior(x).mean
+    if z.shape[-1] != 2:
+        raise ValueError(f"the latent has {z.shape[-1]} dimensions; a plane shows 2")
+    with figure(size=(5.6, 5.2)) as (fig, ax):
+        for radius in (1, 2, 3):
+            ring = Circle((0, 0), radius, fill=False, color=COLORS["prior"], alpha=0.5, lw=1)
+            ax.add_patch(ring)
+        for label in y.unique().tolist():
+            at = z[y == label]
+            color = _CLASS_COLORS[label % len(_CLASS_COLORS)]
+            ax.scatter(at[:, 0], at[:, 1], s=36, marker=f"${label}$", color=color, lw=0.3)
+        reach = max(3.2, 1.05 * float(z.abs().max()))
+        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title=title)
+        ax.set(xlabel="first latent, $z_1$", ylabel="second latent, $z_2$")
+    return fig
+
+
+@torch.no_grad()
+def manifold(model, shape: tuple[int, int], n: int = 11, reach: float = 2.5) -> Figure:
+    """The latent plane tiled with the mean of p(x|z) at n x n points, -reach … reach each way."""
+    at = torch.linspace(-reach, reach, n)
+    # Rows of the picture go down, so the second latent, which points up, runs from its largest.
+    z = torch.cartesian_prod(at.flip(0), at).flip(-1)
+    tiles = torch.nn.functional.pad(
+        model.mean_image(z).reshape(-1, *shape), (1, 1, 1, 1), value=0.4
+    )
+    height, width = tiles.shape[1:]
+    picture = tiles.reshape(n, n, height, width).transpose(1, 2).reshape(n * height, n * width)
+    edge = reach * n / (n - 1)  # the outermost tiles are centred on ±reach
+    with figure(size=(6.6, 6.2)) as (fig, ax):
+        ax.imshow(picture, vmin=0, vmax=1, extent=(-edge, edge, -edge, edge), cmap="gray")
+        ax.set(xlabel="first latent, $z_1$", ylabel="second latent, $z_2$")
+        ax.set_title("mean of p(x|z) at each z")
+    return fig
+
+
+def elbo_against_exact(elbo: Tensor, log_marginal: Tensor) -> Figure:
+    """One dot an image: its ELBO against its exact log p(x). No dot can lie above the line."""
+    low, high = float(torch.min(elbo.min(), log_marginal.min())), float(log_marginal.max())
+    with figure(1, 2, (8.5, 3.6)) as (fig, (left, right)):
+        left.plot([low, high], [low, high], color="black", lw=1, label="ELBO = log p(x)")
+        left.scatter(log_marginal, elbo, s=12, color=COLORS["approximate posterior"], alpha=0.7)
+        left.set(xlabel="exact log p(x), nats", ylabel="ELBO, nats", aspect="equal")
+        left.legend(loc="upper left")
+        right.hist(log_marginal - elbo, bins=40, color=COLORS["posterior"])
+        right.set(xlabel="gap: log p(x) - ELBO, nats", ylabel="test images")
+    return fig
+
+
+@torch.no_grad()
+def posteriors(grid, model, x: Tensor, titles: Sequence[str] = (), reach: float = 3.5) -> Figure:
+    """The exact p(z|x) of a few images as heat maps, with q(z|x)'s 1 and 2 sigma ellipses.
+
+    x is prepared data `[n, D]`; grid a `LatentGrid` of the model, in two dimensions.
+    """
+    density, q = grid.posterior(x), model.posterior(x)
+    extent = [float(edge) for ends in zip(grid.low, grid.high, strict=True) for edge in ends]
+    with figure(1, len(x), (2.6 * len(x) + 0.4, 2.9)) as (fig, axes):
+        for i, ax in enumerate(axes if len(x) > 1 else [axes]):
+            # Square root: a faint second hump should be seen beside a sharp first one.
+            ax.imshow(density[i].T.sqrt(), origin="lower", extent=extent, cmap="magma")
+            center, std = q.mean[i].tolist(), q.stddev[i].tolist()
+            for k in (1, 2):
+                ellipse = Ellipse(
+                    center, 2 * k * std[0], 2 * k * std[1], fill=False, ec="white", lw=1
+                )
+                ax.add_patch(ellipse)
+            ax.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="$z_1$")
+            if len(titles):
+                ax.set_title(titles[i])
+            if i == 0:
+                ax.set_ylabel("$z_2$")
+    return fig
