@@ -66,8 +66,10 @@ def suitable_python():
             if version_of(python) == version:
                 return python
     raise SetupError(
-        "Python 3.11, 3.12 or 3.13 is needed, and {} is {}. Install one of them, or name it: "
-        "PYTHON=/path/to/python3.12 make lab".format(named or "this", dotted(found))
+        "Python 3.11, 3.12 or 3.13 is needed, and {} {}. Install one of them, or name it: "
+        "PYTHON=/path/to/python3.12 make lab".format(
+            named or "this", "is " + dotted(found) if found else "does not run"
+        )
     )
 
 

@@ -108,7 +108,7 @@ def test_wrong_python_is_told_in_one_line(version):
 def test_named_python_is_told_if_it_does_not_run():
     said = tell(tuple(sys.version_info), VAE_EDU_PYTHON="no-such-python")
     assert said.returncode == 1
-    assert "no-such-python is none that runs" in said.stderr
+    assert "no-such-python does not run" in said.stderr
 
 
 def test_wrong_python_hands_over_to_one_that_runs(program):
