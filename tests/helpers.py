@@ -65,7 +65,8 @@ def assert_mean(draws, expected, deviations: float = 5.0, slack: float = 0.0) ->
     draws = np.asarray(draws, dtype=float)
     error = draws.std(0, ddof=1) / np.sqrt(len(draws))
     distance = np.abs(draws.mean(0) - np.asarray(expected, dtype=float))
-    assert np.all(distance <= deviations * error + slack), (distance / error).max()
+    beyond = np.max(distance - deviations * error - slack)
+    assert beyond <= 0, f"{beyond:.2g} more than the error bar allows"
 
 
 def fit_p_value(counts, probabilities) -> float:

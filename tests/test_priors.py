@@ -182,6 +182,12 @@ def test_q_of_a_box_integrates_to_one():
     assert q.log_prob(z).exp().sum().item() * 4 / 10_000 == pytest.approx(1, abs=1e-4)
 
 
+def test_q_of_a_box_has_the_mean_of_its_draws():
+    loc, log_var = torch.tensor([[0.5, -2.0], [3.0, 0.0]]), torch.tensor([[-1.0, 0.5], [0.0, 2.0]])
+    q = priors.approximate_posterior(priors.uniform(2, -1.0, 3.0), loc, log_var)
+    assert_mean(q.sample((20_000,)), q.mean)
+
+
 def test_draws_from_q_carry_gradients():
     for make in PRIORS.values():
         loc, log_var = torch.zeros(2, requires_grad=True), torch.zeros(2, requires_grad=True)

@@ -107,27 +107,35 @@ class LatentGrid:
                 f"step or reaches beyond its edge; use more than {self.points} points or a larger "
                 "half_width"
             )
-        return negative_elbo + torch.stack(parts).logsumexp(0) + math.log(self.cell)
+        log_marginal = torch.stack(parts).logsumexp(0) + math.log(self.cell)
+        # Times q's mass, which is not quite 1: a share of log p(x) would outweigh the KL.
+        return negative_elbo + mass * log_marginal
 
     def error(self, x: Tensor) -> Tensor:
         """An estimate of log_marginal's absolute error, nats, `[N]`.
 
         How far the sums over every second point lie from the full sum, which is the error of a grid
-        twice as coarse and so errs on the safe side; and the posterior's share on the grid's rim.
+        twice as coarse and so errs on the safe side, if that one is not far too coarse to see a
+        narrow posterior; and the posterior's share beyond the grid, continued from its rim.
         """
         index = torch.cartesian_prod(*[torch.arange(self.points)] * self.dim).reshape(-1, self.dim)
-        rim = ((index == 0) | (index == self.points - 1)).any(-1) & (not self._on_box)
+        depth = torch.minimum(index, self.points - 1 - index).amin(-1)
+        rim, next_to_rim = ((depth == i) & (not self._on_box) for i in (0, 1))
         subgrid = (index % 2 * torch.tensor([1, 2][: self.dim])).sum(-1)
-        groups = [*(subgrid == i for i in range(2**self.dim)), rim]
+        groups = [*(subgrid == i for i in range(2**self.dim)), rim, next_to_rim]
         parts = []
         for rows, joint in self._joint(x):
             masked = [torch.where(group[rows], joint, -torch.inf) for group in groups]
             parts.append(torch.stack([m.logsumexp(-1) for m in masked]))
-        *coarse, on_rim = torch.stack(parts).logsumexp(0)
+        *coarse, on_rim, on_next = torch.stack(parts).logsumexp(0)
         coarse = torch.stack(coarse)
         total = coarse.logsumexp(0)
         spread = (coarse + self.dim * math.log(2) - total).abs().amax(0)
-        return spread + (on_rim - total).exp()
+        if self._on_box:
+            return spread
+        # A tail that goes on falling as from next_to_rim to rim is a geometric series.
+        fall = (1 - (on_rim - on_next).exp()).clamp(min=1 / self.points)
+        return spread + torch.log1p((on_rim - total).exp() / fall)
 
     def _decoded(self) -> Iterator[Distribution]:
         with torch.no_grad():

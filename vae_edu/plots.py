@@ -59,30 +59,31 @@ def image_rows(rows: Mapping[str, Tensor], shape: tuple[int, int], size: float =
 
 def learning_curve(history: Sequence) -> Figure:
     """The ELBO and its two terms over the epochs of training, from `training.Progress`."""
-    epochs = [step.epoch for step in history]
-    with figure(1, 2, (8.5, 3.2)) as (fig, (left, right)):
-        left.plot(epochs, [step.elbo for step in history], color="black", label="ELBO")
-        left.plot(
-            epochs,
-            [step.reconstruction for step in history],
-            color=COLORS["likelihood"],
-            label="reconstruction E[log p(x|z)]",
-        )
-        right.plot(
-            epochs,
-            [step.kl for step in history],
-            color=COLORS["approximate posterior"],
-            label="KL(q(z|x) ‖ p(z))",
-        )
-        lowest = min(step.elbo for step in history[len(history) // 20 :])
-        highest = max(step.reconstruction for step in history)
-        margin = 0.05 * (highest - lowest) + 1e-9
-        left.set_ylim(lowest - margin, highest + margin)
-        left.set_ylabel("nats per image")
-        for ax in (left, right):
-            ax.set_xlabel("epoch")
-            ax.legend(loc="best")
+    with figure(1, 2, (8.5, 3.2)) as (fig, axes):
+        _draw_terms(*axes, history)
     return fig
+
+
+def _draw_terms(left, right, history: Sequence) -> None:
+    epochs = [step.epoch for step in history]
+    reconstruction = [step.reconstruction for step in history]
+    total = [step.elbo for step in history]
+    left.plot(epochs, total, color="black", label="ELBO")
+    left.plot(epochs, reconstruction, color=COLORS["likelihood"], label="reconstruction")
+    color = COLORS["approximate posterior"]
+    right.plot(epochs, [step.kl for step in history], color=color, label="KL(q(z|x) ‖ p(z))")
+    # The first epochs start so low that with them all the rest would look flat.
+    lowest, highest = min(total[len(total) // 20 :]), max(reconstruction)
+    margin = 0.05 * (highest - lowest) + 1e-9
+    left.set(ylim=(lowest - margin, highest + margin), ylabel="nats per image")
+    for ax in (left, right):
+        ax.set_xlabel("epoch")
+        ax.legend(loc="best")
+
+
+def _check_plane(latent_dim: int) -> None:
+    if latent_dim != 2:
+        raise ValueError(f"the latent has {latent_dim} dimensions; a plane shows 2")
 
 
 @torch.no_grad()
@@ -91,39 +92,67 @@ def latent_plane(model, x: Tensor, y: Tensor, title: str = "") -> Figure:
 
     x is prepared data `[N, D]`, y its classes `[N]`; the model's latent has two dimensions.
     """
-    z = model.posterior(x).mean
-    if z.shape[-1] != 2:
-        raise ValueError(f"the latent has {z.shape[-1]} dimensions; a plane shows 2")
     with figure(size=(5.6, 5.2)) as (fig, ax):
-        for radius in (1, 2, 3):
-            ring = Circle((0, 0), radius, fill=False, color=COLORS["prior"], alpha=0.5, lw=1)
-            ax.add_patch(ring)
-        for label in y.unique().tolist():
-            at = z[y == label]
-            color = _CLASS_COLORS[label % len(_CLASS_COLORS)]
-            ax.scatter(at[:, 0], at[:, 1], s=36, marker=f"${label}$", color=color, lw=0.3)
-        reach = max(3.2, 1.05 * float(z.abs().max()))
-        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", title=title)
-        ax.set(xlabel="first latent, $z_1$", ylabel="second latent, $z_2$")
+        _draw_plane(ax, model.posterior(x).mean, y)
+        ax.set(title=title, xlabel="first latent, $z_1$", ylabel="second latent, $z_2$")
     return fig
+
+
+def _draw_plane(ax, z: Tensor, y: Tensor) -> None:
+    _check_plane(z.shape[-1])
+    for radius in (1, 2, 3):
+        ax.add_patch(Circle((0, 0), radius, fill=False, color=COLORS["prior"], alpha=0.5, lw=1))
+    for label in y.unique().tolist():
+        at = z[y == label]
+        color = _CLASS_COLORS[label % len(_CLASS_COLORS)]
+        ax.scatter(at[:, 0], at[:, 1], s=36, marker=f"${label}$", color=color, lw=0.3)
+    reach = max(3.2, 1.05 * float(z.abs().max()))
+    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="$z_1$")
+    ax.set_ylabel("$z_2$")
 
 
 @torch.no_grad()
 def manifold(model, shape: tuple[int, int], n: int = 11, reach: float = 2.5) -> Figure:
     """The latent plane tiled with the mean of p(x|z) at n x n points, -reach … reach each way."""
+    _check_plane(model.latent_dim)
     at = torch.linspace(-reach, reach, n)
     # Rows of the picture go down, so the second latent, which points up, runs from its largest.
     z = torch.cartesian_prod(at.flip(0), at).flip(-1)
-    tiles = torch.nn.functional.pad(
-        model.mean_image(z).reshape(-1, *shape), (1, 1, 1, 1), value=0.4
-    )
-    height, width = tiles.shape[1:]
-    picture = tiles.reshape(n, n, height, width).transpose(1, 2).reshape(n * height, n * width)
+    picture = _tiled(model.mean_image(z), shape, n)
     edge = reach * n / (n - 1)  # the outermost tiles are centred on ±reach
     with figure(size=(6.6, 6.2)) as (fig, ax):
         ax.imshow(picture, vmin=0, vmax=1, extent=(-edge, edge, -edge, edge), cmap="gray")
         ax.set(xlabel="first latent, $z_1$", ylabel="second latent, $z_2$")
         ax.set_title("mean of p(x|z) at each z")
+    return fig
+
+
+def _tiled(images: Tensor, shape: tuple[int, int], columns: int) -> Tensor:
+    """Images `[n, D]` row by row as one picture, with a grey frame around each."""
+    tiles = torch.nn.functional.pad(images.reshape(-1, *shape), (1, 1, 1, 1), value=0.4)
+    height, width = tiles.shape[1:]
+    rows = tiles.reshape(-1, columns, height, width).transpose(1, 2)
+    return rows.reshape(-1, columns * width)
+
+
+@torch.no_grad()
+def training_panel(history: Sequence, model, x: Tensor, y: Tensor, shown: int = 4) -> Figure:
+    """Training at a glance: the ELBO's terms, the latent plane, and some reconstructions.
+
+    x is prepared data `[N, D]`, y its classes; `shown` images stand left of the mean of p(x|z) at
+    the mean of their q(z|x).
+    """
+    z, likelihood = model.posterior(x).mean, model.likelihood
+    pairs = torch.stack([likelihood.image(x[:shown]), model.mean_image(z[:shown])], 1)
+    picture = _tiled(pairs.flatten(0, 1), likelihood.shape, 2)
+    with figure(1, 4, (11.5, 3.3)) as (fig, (left, right, plane, images)):
+        if history:
+            _draw_terms(left, right, history)
+        _draw_plane(plane, z, y)
+        plane.set_title("means of q(z|x)")
+        images.imshow(picture, vmin=0, vmax=1, interpolation="nearest")
+        images.set_title("data | mean of p(x|z)")
+        images.axis("off")
     return fig
 
 
@@ -146,6 +175,7 @@ def posteriors(grid, model, x: Tensor, titles: Sequence[str] = (), reach: float 
 
     x is prepared data `[n, D]`; grid a `LatentGrid` of the model, in two dimensions.
     """
+    _check_plane(grid.dim)
     density, q = grid.posterior(x), model.posterior(x)
     extent = [float(edge) for ends in zip(grid.low, grid.high, strict=True) for edge in ends]
     with figure(1, len(x), (2.6 * len(x) + 0.4, 2.9)) as (fig, axes):

@@ -139,7 +139,17 @@ def approximate_posterior(prior: Distribution, loc: Tensor, log_var: Tensor) -> 
         return Independent(gaussian, 1)
     low, high = corners
     to_box = [_NormalCDF(low, high), AffineTransform(low, high - low, cache_size=1)]
-    return Independent(TransformedDistribution(gaussian, to_box), 1)
+    return Independent(_GaussianOnBox(gaussian, to_box), 1)
+
+
+class _GaussianOnBox(TransformedDistribution):
+    """A Gaussian pushed onto a box by the normal's CDF, then stretched."""
+
+    @property
+    def mean(self) -> Tensor:
+        # E[CDF(X)] is the chance that a standard normal draw is below X.
+        gaussian, (_, stretch) = self.base_dist, self.transforms
+        return stretch(torch.special.ndtr(gaussian.loc / torch.sqrt(1 + gaussian.variance)))
 
 
 class _NormalCDF(CumulativeDistributionTransform):

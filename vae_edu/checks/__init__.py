@@ -70,8 +70,9 @@ def find(name: str) -> Exercise:
     """The exercise called "02.1": the first of notebook 02."""
     try:
         notebook, number = name.split(".")
-        return import_module(f"vae_edu.checks.n{notebook}").EXERCISES[int(number) - 1]
-    except (ValueError, IndexError, ModuleNotFoundError) as error:
+        exercises = import_module(f"vae_edu.checks.n{notebook}").EXERCISES
+        return dict(enumerate(exercises, 1))[int(number)]
+    except (ValueError, KeyError, ModuleNotFoundError) as error:
         raise ValueError(f"there is no exercise {name!r}; names are like '02.1'") from error
 
 
