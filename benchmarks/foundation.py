@@ -52,7 +52,7 @@ class Settings(NamedTuple):
     images: int  # of MNIST's training set
 
 
-FULL, QUICK = Settings(150, 5, 60_000), Settings(5, 2, 5_000)
+FULL, QUICK = Settings(150, 3, 60_000), Settings(5, 2, 5_000)
 
 
 def cases() -> dict[str, tuple[str, dict]]:

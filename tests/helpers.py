@@ -44,7 +44,7 @@ def points(x: torch.Tensor) -> PointData:
 
 
 def vae(case, data, prior=None, hidden=(8,), gain: float = 1.0) -> VAE:
-    """An untrained VAE; `gain` enlarges the decoder's weights, so that the posterior is not p(z)."""
+    """An untrained VAE; `gain` enlarges the decoder's weights, so that z matters to x."""
     name, options = case
     prior = priors.standard_normal(2) if prior is None else prior
     model = VAE(prior, likelihoods.make(name, data, **options), prior.event_shape[0], hidden)

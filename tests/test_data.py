@@ -17,7 +17,7 @@ POINTS = pytest.mark.parametrize("make", [data.line, data.arc, data.spiral])
 
 @pytest.fixture
 def no_folder(monkeypatch, tmp_path):
-    """No VAE_EDU_DATA, and an empty cache of scikit-learn's: the path in it that MNIST will have."""
+    """No VAE_EDU_DATA, and scikit-learn's cache empty: where in it MNIST will be kept."""
     monkeypatch.delenv("VAE_EDU_DATA", raising=False)
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path / "cache"))
     return tmp_path / "cache" / "vae_edu" / "mnist.npz"
@@ -77,7 +77,7 @@ def test_the_split_is_always_the_same(digits):
 
 
 def test_an_unknown_name():
-    with pytest.raises(ValueError, match="no data set 'cifar'; choose one of .*digits.*mnist"):
+    with pytest.raises(ValueError, match=r"no data set 'cifar'; choose one of .*digits.*mnist"):
         data.load("cifar")
 
 
@@ -139,13 +139,15 @@ def test_no_network(monkeypatch, no_folder):
         raise urllib.error.URLError("no route to host")
 
     monkeypatch.setattr(sklearn.datasets, "fetch_openml", fetch)
-    with pytest.raises(DataUnavailable, match=r"no route to host.*VAE_EDU_DATA.*load\(\"digits\"\)"):
+    with pytest.raises(
+        DataUnavailable, match=r"no route to host.*VAE_EDU_DATA.*load\(\"digits\"\)"
+    ):
         data.load("mnist")
     assert not no_folder.exists()
 
 
-def fetched(*args, return_X_y, as_frame, **kwargs):  # noqa: N803
-    """What scikit-learn gives for MNIST: floats, and labels that are strings; 3 rows for testing."""
+def fetched(*args, return_X_y, as_frame, **kwargs):
+    """MNIST as scikit-learn gives it, floats with strings for labels, but 3 rows for testing."""
     assert return_X_y
     assert not as_frame
     x = np.zeros((60_003, 784), np.float32)
@@ -225,7 +227,7 @@ def test_the_shapes_of_the_means():
     torch.testing.assert_close(arc.norm(dim=-1), torch.ones(61))
     torch.testing.assert_close(data.arc().mean(torch.ones(1)), torch.tensor([-1.0, 0.0]))
     torch.testing.assert_close(data.arc().mean(torch.zeros(1)), torch.tensor([0.0, 1.0]))
-    turns = np.unwrap(np.arctan2(spiral[:, 1], spiral[:, 0])) / (2 * np.pi)
+    turns = np.unwrap(torch.atan2(spiral[:, 1], spiral[:, 0]).numpy()) / (2 * np.pi)
     assert turns[-1] - turns[0] == pytest.approx(1.5)
     assert (spiral.norm(dim=-1).diff() > 0).all()
     assert data.arc().mean(torch.zeros(4, 5, 1)).shape == (4, 5, 2)

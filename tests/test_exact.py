@@ -291,7 +291,11 @@ def test_pairs_are_log_prob_of_each(kind):
     expected = p.log_prob(x.unsqueeze(1))
     assert expected.shape == (7, 5)
     torch.testing.assert_close(
-        _pairwise(p, x), expected, check_dtype=False, rtol=2e-4 if "far" in kind else 1e-5, atol=1e-4
+        _pairwise(p, x),
+        expected,
+        check_dtype=False,
+        rtol=2e-4 if "far" in kind else 1e-5,
+        atol=1e-4,
     )
 
 

@@ -65,8 +65,8 @@ def test_samples_come_from_the_marginal():
 
 def test_hidden_layers():
     model = VAE(priors.standard_normal(2), likelihoods.make("bernoulli", images()), 2, (7, 3))
-    sizes = [[p.shape[::-1] for p in net.parameters() if p.ndim == 2] for net in
-             (model.encoder, model.decoder)]  # fmt: skip
+    networks = (model.encoder, model.decoder)
+    sizes = [[p.shape[::-1] for p in net.parameters() if p.ndim == 2] for net in networks]
     assert sizes == [[(6, 7), (7, 3), (3, 4)], [(2, 3), (3, 7), (7, 6)]]
     plain = VAE(priors.standard_normal(2), likelihoods.make("bernoulli", images()), 2, ())
     z = torch.randn(2, 2)
@@ -94,9 +94,8 @@ def test_on_grey_levels_is_log_mass(case):
     grey = model.on_grey_levels()
     expected = model.likelihood.log_mass(model.decoder(z), data.train_x)
     torch.testing.assert_close(grey.decode(z).log_prob(data.train_x), expected)
-    q, plain = (m.posterior(x) for m, x in
-                ((grey, data.train_x), (model, model.likelihood.prepare(data.train_x))))  # fmt: skip
-    torch.testing.assert_close(q.mean, plain.mean)
+    plain = model.posterior(model.likelihood.prepare(data.train_x))
+    torch.testing.assert_close(grey.posterior(data.train_x).mean, plain.mean)
     draws = grey.decode(z).sample()
     assert torch.equal(model.likelihood.check_levels(draws), draws)
 

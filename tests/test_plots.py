@@ -41,12 +41,12 @@ def model(d: int = 2, case=("bernoulli", {}), prior=priors.standard_normal):
     return vae(case, DATA, prior(d))
 
 
-def prepared(vae, n=4):
-    return vae.likelihood.prepare(DATA.train_x[:n])
+def prepared(small, n=4):
+    return small.likelihood.prepare(DATA.train_x[:n])
 
 
-def draw_posteriors(vae, n=3, **options):
-    return plots.posteriors(LatentGrid(vae, points=40), vae, prepared(vae, n), **options)
+def draw_posteriors(small, n=3, **options):
+    return plots.posteriors(LatentGrid(small, points=40), small, prepared(small, n), **options)
 
 
 FIGURES = {
@@ -101,12 +101,12 @@ def test_a_figure_that_fails_is_closed_too():
 
 
 def test_the_latent_plane_shows_every_image_and_the_prior():
-    vae = model()
-    figure = plots.latent_plane(vae, prepared(vae, 40), DATA.train_y, title="plane")
+    small = model()
+    figure = plots.latent_plane(small, prepared(small, 40), DATA.train_y, title="plane")
     [ax] = figure.axes
     at = np.concatenate([part.get_offsets() for part in ax.collections])
     with torch.no_grad():
-        z = vae.posterior(prepared(vae, 40)).mean.numpy()
+        z = small.posterior(prepared(small, 40)).mean.numpy()
     np.testing.assert_allclose(np.sort(at, 0), np.sort(z, 0), rtol=1e-6)
     rings = [patch for patch in ax.patches if isinstance(patch, Circle)]
     assert [ring.radius for ring in rings] == [1, 2, 3]
@@ -115,8 +115,8 @@ def test_the_latent_plane_shows_every_image_and_the_prior():
 
 
 def test_the_latent_plane_of_other_models():
-    vae = model(prior=priors.uniform)
-    assert plots.latent_plane(vae, prepared(vae), DATA.train_y[:4]).axes
+    small = model(prior=priors.uniform)
+    assert plots.latent_plane(small, prepared(small), DATA.train_y[:4]).axes
     linear = LinearGaussian(torch.randn(5, 2), torch.zeros(5), 0.5)
     assert plots.latent_plane(linear, torch.randn(4, 5), torch.arange(4)).axes
 
@@ -131,22 +131,16 @@ def test_the_manifold_has_the_first_latent_to_the_right_and_the_second_upwards()
             return (z + 2.5) / 5
 
     picture = plots.manifold(Gradient(), (1, 2), n=3, reach=2.5).axes[0].images[0]
-    values = np.unique(picture.get_array())
-    # Between tiles there may be a frame, which is of none of these values.
-    assert {0.0, 0.5, 1.0} <= set(values.round(3).tolist())
     table = np.asarray(picture.get_array())
     tile = np.array(table.shape) // 3
-    corners = [[table[: tile[0], : tile[1]], table[: tile[0], -tile[1] :]],
-               [table[-tile[0] :, : tile[1]], table[-tile[0] :, -tile[1] :]]]  # fmt: skip
 
-    def pair(corner):
-        row = corner[len(corner) // 2]
-        return tuple(row[len(row) // 2 - 1 : len(row) // 2 + 1].round(3).tolist())
+    def pair(row, column):
+        """The two pixels in the middle of a tile."""
+        middle = table[row * tile[0] + tile[0] // 2, column * tile[1] : (column + 1) * tile[1]]
+        return middle[tile[1] // 2 - 1 : tile[1] // 2 + 1].round(3).tolist()
 
-    assert [[pair(c) for c in line] for line in corners] == [
-        [(0.0, 1.0), (1.0, 1.0)],
-        [(0.0, 0.0), (1.0, 0.0)],
-    ]
+    assert (pair(0, 0), pair(0, 2)) == ([0, 1], [1, 1])
+    assert (pair(2, 0), pair(2, 2)) == ([0, 0], [1, 0])
 
 
 def test_posteriors_lie_where_the_grid_says():
@@ -158,7 +152,10 @@ def test_posteriors_lie_where_the_grid_says():
     [heat] = ax.images
     left, right, bottom, top = heat.get_extent()
     row, column = np.unravel_index(np.argmax(heat.get_array()), heat.get_array().shape)
-    peak = (left + (right - left) * (column + 0.5) / 100, bottom + (top - bottom) * (row + 0.5) / 100)
+    peak = (
+        left + (right - left) * (column + 0.5) / 100,
+        bottom + (top - bottom) * (row + 0.5) / 100,
+    )
     expected = linear.posterior(x).mean[0].numpy()
     np.testing.assert_allclose(peak, expected, atol=0.06)
     ellipses = [patch for patch in ax.patches if isinstance(patch, Ellipse)]
@@ -199,16 +196,16 @@ def test_the_colours_are_told_apart():
 @pytest.mark.parametrize("d", [1, 3])
 @pytest.mark.parametrize("draw", ["latent_plane", "training_panel", "manifold", "posteriors"])
 def test_planes_are_of_two_dimensions(draw, d):
-    vae = model(d)
+    small = model(d)
     with pytest.raises(ValueError, match=f"{d} dimensions"):
         if draw == "latent_plane":
-            plots.latent_plane(vae, prepared(vae), DATA.train_y[:4])
+            plots.latent_plane(small, prepared(small), DATA.train_y[:4])
         elif draw == "training_panel":
-            plots.training_panel(HISTORY, vae, prepared(vae), DATA.train_y[:4])
+            plots.training_panel(HISTORY, small, prepared(small), DATA.train_y[:4])
         elif draw == "manifold":
-            plots.manifold(vae, (2, 3))
+            plots.manifold(small, (2, 3))
         else:
-            draw_posteriors(vae)
+            draw_posteriors(small)
 
 
 def test_points_are_no_images():

@@ -235,7 +235,9 @@ def test_kl_on_a_box_is_that_of_the_gaussian_underneath(low, high, loc, log_var)
     q = priors.approximate_posterior(prior, torch.full((2,), loc), torch.full((2,), log_var))
     underneath = 2 * 0.5 * (loc**2 + np.exp(log_var) - 1 - log_var)
     z = q.rsample((20_000,))
-    assert priors.kl(q, prior, z).item() == pytest.approx((q.log_prob(z) - prior.log_prob(z)).mean())
+    assert priors.kl(q, prior, z).item() == pytest.approx(
+        (q.log_prob(z) - prior.log_prob(z)).mean()
+    )
     assert_mean(q.log_prob(z) - prior.log_prob(z), underneath, slack=1e-4)
 
 

@@ -262,49 +262,49 @@ def test_a_finished_run_is_not_repeated(tmp_path):
 SCRIPT = """
 import sys
 import torch
-from helpers import weights_equal
-from test_training import fresh, images, train
-from vae_edu import training
+from vae_edu import data, training
 
 torch.set_num_threads(1)
-path, model, last = sys.argv[1], fresh(), None
+start, checkpoint, stopped = sys.argv[1:]
+digits = data.load("digits")
+model = training.load(start, digits)
+steps = training.train(model, digits, 10**6, batch_size=500, checkpoint=checkpoint, bar=False)
 try:
-    for progress in train(model, images(), 10**6, batch_size=16, bar=False, checkpoint=path):
-        last = progress.epoch
-        print("epoch", last, flush=True)
+    for progress in steps:
+        print(progress.epoch, flush=True)
 except KeyboardInterrupt:
-    kept = training.load(path, images())
-    print("stopped", last, weights_equal(model, kept), flush=True)
+    training.save(model, stopped)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT to send")
-def test_ctrl_c_leaves_a_good_model_and_checkpoint(tmp_path):
-    path = tmp_path / "run.safetensors"
-    here = Path(__file__).parent
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(here), str(here.parent)])}
+def test_ctrl_c_leaves_a_good_model_and_checkpoint(tmp_path, digits):
+    paths = start, checkpoint, stopped = [tmp_path / name for name in ("0", "1", "2")]
+    training.save(fresh(data=digits), start)
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(path)],
+        [sys.executable, "-c", SCRIPT, *map(str, paths)],
         stdout=subprocess.PIPE,
         text=True,
-        env=environment,
+        env=os.environ | {"PYTHONPATH": str(Path(training.__file__).parents[1])},
     )
     try:
-        for line in process.stdout:
-            if line.startswith("epoch 5"):
-                process.send_signal(signal.SIGINT)
-                break
+        epochs = [int(process.stdout.readline()) for _ in range(5)]
+        process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=60)
     finally:
         process.kill()
-    _, epoch, same = rest.splitlines()[-1].split()
-    # The signal may fall between the checkpoint and the yield: then the file is an epoch ahead.
-    assert same == "True"
-    reached = int(epoch)
-    resumed = fresh()
-    history = run(resumed, reached + 3, checkpoint=path)
-    assert history[0].epoch in (reached + 1, reached + 2)
-    assert weights_equal(resumed, trained(reached + 3))
+    epochs += map(int, rest.split())
+    assert epochs == list(range(1, len(epochs) + 1))
+    kept = training.load(checkpoint, digits)
+    assert weights_equal(training.load(stopped, digits), kept)
+
+    resumed, unbroken = training.load(start, digits), training.load(start, digits)
+    end, options = len(epochs) + 3, {"data": digits, "batch_size": 500}
+    history = run(resumed, end, checkpoint=checkpoint, **options)
+    # The signal may have come after the last epoch was kept and before it was told.
+    assert history[0].epoch in (len(epochs) + 1, len(epochs) + 2)
+    run(unbroken, end, **options)
+    assert weights_equal(resumed, unbroken)
 
 
 # Bad settings
@@ -385,7 +385,7 @@ def test_a_checkpoint_can_be_loaded_as_a_model(tmp_path):
 def test_divergence_is_told_and_the_last_good_weights_kept(tmp_path, case, rate):
     path = tmp_path / "run.safetensors"
     model, done = fresh(case), 0
-    with pytest.raises(TrainingDiverged) as told:  # noqa: PT012
+    with pytest.raises(TrainingDiverged) as told:
         for _ in train(
             model, images(), 50, batch_size=16, learning_rate=rate, checkpoint=path, bar=False
         ):

@@ -20,7 +20,8 @@ class _Picture(widgets.VBox):
 
     def __init__(self, description: str, controls: list[widgets.Widget]):
         self._description = description
-        self._image = widgets.Image(format="png", alt=description)
+        # ipywidgets' image has no alt text; its tooltip names the picture to a screen reader.
+        self._image = widgets.Image(format="png", tooltip=description)
         self._image.layout.max_width = "100%"
         self._error = widgets.HTML()
         super().__init__([*controls, self._image, self._error])
