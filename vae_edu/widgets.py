@@ -19,7 +19,7 @@ class _Picture(widgets.VBox):
     """A column of widgets with a picture below, which a notebook stores as a plain image too."""
 
     def __init__(self, description: str, controls: list[widgets.Widget]):
-        self._description = description
+        self._description, self._layout = description, []
         # ipywidgets' image has no alt text; its tooltip names the picture to a screen reader.
         self._image = widgets.Image(format="png", tooltip=description)
         self._image.layout.max_width = "100%"
@@ -35,7 +35,14 @@ class _Picture(widgets.VBox):
         """Draw, or tell the reader why not and raise."""
         try:
             figure, buffer = draw(), io.BytesIO()
+            # Laying out the axes takes half of the time, and moves them when a label grows: so
+            # the first layout is kept.
+            if len(self._layout) == len(figure.axes):
+                figure.set_layout_engine("none")
+                for ax, place in zip(figure.axes, self._layout, strict=True):
+                    ax.set_position(place)
             figure.savefig(buffer, format="png")
+            self._layout = [ax.get_position(original=True) for ax in figure.axes]
         except Exception as error:
             self._tell(error)
             raise
