@@ -177,6 +177,22 @@ def test_the_default_loss_is_the_negative_elbo():
     assert weights_equal(trained(loss=lambda e: e.kl - e.reconstruction), trained())
 
 
+def test_the_loss_is_averaged_over_the_batch():
+    # Adam hardly tells a sum from a mean; what the batch size must not change is the gradient.
+    model, expected, seen = fresh(), [], []
+    bias = model.decoder[-1].bias
+    bias.register_hook(lambda gradient: seen.append(gradient.clone()))
+
+    def loss(terms):
+        mean = -terms.total.sum() / len(terms.total)
+        expected.append(torch.autograd.grad(mean, bias, retain_graph=True)[0])
+        seen.clear()
+        return -terms.total
+
+    run(model, 1, batch_size=40, loss=loss)
+    torch.testing.assert_close(seen, expected)
+
+
 @pytest.mark.parametrize("case", [BERNOULLI, ("gaussian", {})], ids=case_id)
 def test_noise_prepares_the_data_anew_each_epoch(case, monkeypatch):
     model, data = fresh(case), images()
