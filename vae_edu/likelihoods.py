@@ -217,7 +217,7 @@ class Gaussian(_Density):
     - "per_pixel": one number a pixel, trained with the weights.
     - "from_z": a second output of the network: σ² = exp(f2(z)) plus the variance of rounding.
 
-    For the learned scales `sigma` is where training starts (0.25 if absent).
+    For "learned" and "per_pixel" `sigma` is where training starts (0.25 if absent).
     """
 
     name = "gaussian"
@@ -232,6 +232,8 @@ class Gaussian(_Density):
                 'scale="fixed" needs sigma: 1.0 is plain squared error; the maximum-likelihood '
                 'choice is the root of the mean squared error, which scale="learned" finds'
             )
+        if scale == "from_z" and sigma is not None:
+            raise ValueError('scale="from_z" takes no sigma: the network computes it from z')
         if sigma is not None and not (sigma > 0 and math.isfinite(sigma)):
             raise ValueError(f"sigma is {sigma}; a standard deviation must be finite and above 0")
         self.scale, self.sigma = scale, 0.25 if sigma is None else float(sigma)
@@ -246,7 +248,7 @@ class Gaussian(_Density):
 
     @property
     def options(self):
-        return {"scale": self.scale, "sigma": self.sigma}
+        return {"scale": self.scale} | ({} if self.scale == "from_z" else {"sigma": self.sigma})
 
     def forward(self, parameters):
         self._check_parameters(parameters)
@@ -268,13 +270,15 @@ class Gaussian(_Density):
 class FullGaussian(_Density):
     """Correlated pixels, N(x; f1(z), W(z) W(z)ᵀ + diag σ²(z)) with W(z) of size D x rank.
 
-    `rank` = D could express every covariance; a small rank is cheaper to compute and to store.
+    `rank` = D could express every covariance; a small rank (4, or D if that is
+    less) is cheaper to compute and to store.
     """
 
     name = "gaussian-full"
 
-    def __init__(self, data, rank: int = 4):
+    def __init__(self, data, rank: int | None = None):
         super().__init__(data)
+        rank = min(4, self.dim) if rank is None else rank
         if not 1 <= rank <= self.dim:
             raise ValueError(f"rank is {rank}; it must be from 1 to D = {self.dim}")
         self.rank = rank

@@ -11,8 +11,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
-from matplotlib.patches import Circle, Ellipse
+from matplotlib.patches import Circle, Rectangle
 from torch import Tensor
+
+from vae_edu.priors import box
 
 COLORS = {
     "prior": "#0072B2",
@@ -88,27 +90,36 @@ def _check_plane(latent_dim: int) -> None:
 
 @torch.no_grad()
 def latent_plane(model, x: Tensor, y: Tensor, title: str = "") -> Figure:
-    """The mean of q(z|x) of each image, written as its class; the prior's 1, 2 and 3 sigma rings.
+    """The mean of q(z|x) of each image, written as its class; rings at |z| = 1, 2 and 3, or a box.
 
-    x is prepared data `[N, D]`, y its classes `[N]`; the model's latent has two dimensions.
+    x is prepared data `[N, D]`, y its classes `[N]`; the model's latent has two dimensions. The
+    rings are standard deviations of a standard normal prior; a uniform prior's box is drawn.
     """
     with figure(size=(5.6, 5.2)) as (fig, ax):
-        _draw_plane(ax, model.posterior(x).mean, y)
+        _draw_plane(ax, model.prior, model.posterior(x).mean, y)
         ax.set(title=title, xlabel="first latent, $z_1$", ylabel="second latent, $z_2$")
     return fig
 
 
-def _draw_plane(ax, z: Tensor, y: Tensor) -> None:
+def _draw_plane(ax, prior, z: Tensor, y: Tensor) -> None:
     _check_plane(z.shape[-1])
-    for radius in (1, 2, 3):
-        ax.add_patch(Circle((0, 0), radius, fill=False, color=COLORS["prior"], alpha=0.5, lw=1))
+    look = {"fill": False, "color": COLORS["prior"], "alpha": 0.5, "lw": 1}
+    corners = box(prior)
+    if corners is None:
+        outlines = [Circle((0, 0), radius, **look) for radius in (1, 2, 3)]
+        reach = max(3.2, 1.05 * float(z.abs().max()))
+        ax.set(xlim=(-reach, reach), ylim=(-reach, reach))
+    else:
+        (left, bottom), (width, height) = corners[0], corners[1] - corners[0]
+        outlines = [Rectangle((float(left), float(bottom)), float(width), float(height), **look)]
+        ax.margins(0.02)
+    for outline in outlines:
+        ax.add_patch(outline)
     for label in y.unique().tolist():
         at = z[y == label]
         color = _CLASS_COLORS[label % len(_CLASS_COLORS)]
         ax.scatter(at[:, 0], at[:, 1], s=36, marker=f"${label}$", color=color, lw=0.3)
-    reach = max(3.2, 1.05 * float(z.abs().max()))
-    ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="$z_1$")
-    ax.set_ylabel("$z_2$")
+    ax.set(aspect="equal", xlabel="$z_1$", ylabel="$z_2$")
 
 
 @torch.no_grad()
@@ -148,7 +159,7 @@ def training_panel(history: Sequence, model, x: Tensor, y: Tensor, shown: int = 
     with figure(1, 4, (11.5, 3.3)) as (fig, (left, right, plane, images)):
         if history:
             _draw_terms(left, right, history)
-        _draw_plane(plane, z, y)
+        _draw_plane(plane, model.prior, z, y)
         plane.set_title("means of q(z|x)")
         images.imshow(picture, vmin=0, vmax=1, interpolation="nearest")
         images.set_title("data | mean of p(x|z)")
@@ -171,24 +182,31 @@ def elbo_against_exact(elbo: Tensor, log_marginal: Tensor) -> Figure:
 
 @torch.no_grad()
 def posteriors(grid, model, x: Tensor, titles: Sequence[str] = (), reach: float = 3.5) -> Figure:
-    """The exact p(z|x) of a few images as heat maps, with q(z|x)'s 1 and 2 sigma ellipses.
+    """The exact p(z|x) of a few images as heat maps, with contours of q(z|x).
 
-    x is prepared data `[n, D]`; grid a `LatentGrid` of the model, in two dimensions.
+    The contours are where q has exp(-1/2) and exp(-2) of its height: a Gaussian's 1 and 2 sigma
+    ellipses. x is prepared data `[n, D]`, grid a `LatentGrid` of the model in two dimensions.
     """
     _check_plane(grid.dim)
-    density, q = grid.posterior(x), model.posterior(x)
+    density = grid.posterior(x)
+    log_q = model.posterior(x).log_prob(grid.z.unsqueeze(1)).T
     extent = [float(edge) for ends in zip(grid.low, grid.high, strict=True) for edge in ends]
     with figure(1, len(x), (2.6 * len(x) + 0.4, 2.9)) as (fig, axes):
         for i, ax in enumerate(axes if len(x) > 1 else [axes]):
             # Square root: a faint second hump should be seen beside a sharp first one.
             ax.imshow(density[i].T.sqrt(), origin="lower", extent=extent, cmap="magma")
-            center, std = q.mean[i].tolist(), q.stddev[i].tolist()
-            for k in (1, 2):
-                ellipse = Ellipse(
-                    center, 2 * k * std[0], 2 * k * std[1], fill=False, ec="white", lw=1
-                )
-                ax.add_patch(ellipse)
-            ax.set(xlim=(-reach, reach), ylim=(-reach, reach), xlabel="$z_1$")
+            height = log_q[i].reshape(grid.points, grid.points).T - log_q[i].max()
+            ax.contour(
+                *grid.axes,
+                height,
+                levels=[-2, -0.5],
+                colors="white",
+                linewidths=1,
+                linestyles="solid",
+            )
+            left, right, bottom, top = extent
+            ax.set(xlim=(max(-reach, left), min(reach, right)), xlabel="$z_1$")
+            ax.set(ylim=(max(-reach, bottom), min(reach, top)))
             if len(titles):
                 ax.set_title(titles[i])
             if i == 0:

@@ -1,0 +1,111 @@
+"""The exercises of notebook 03 accept what is right and name the misconception in what is wrong."""
+
+import math
+
+import pytest
+import torch
+
+from vae_edu.checks import check, find
+
+
+def posterior_of(x, a, sigma):
+    variance = 1 / (1 + a**2 / sigma**2)
+    return variance * a * x / sigma**2, math.sqrt(variance)
+
+
+def log_estimate(log_p):
+    return log_p.logsumexp(0) - math.log(len(log_p))
+
+
+def blank(*_):
+    return ...
+
+
+RIGHT = [
+    ("03.1", 0.45 / 0.62),
+    ("03.1", torch.tensor(0.73)),
+    ("03.2", posterior_of),
+    ("03.2", lambda x, a, s: torch.tensor(posterior_of(x, a, s))),
+    ("03.3", "AD"),
+    ("03.3", "d, a"),
+    ("03.3", "A and D"),
+    ("03.3", ["A", "D"]),
+    ("03.4", log_estimate),
+    ("03.4", lambda row: float(log_estimate(row.double()))),
+    ("03.5", 5904800),
+]
+
+WRONG = [
+    ("03.1", 0.9, "turned round"),
+    ("03.1", 0.45, "joint"),
+    ("03.1", 0.6, "left out the prior"),
+    ("03.1", 0.05 / 0.38, "white"),
+    ("03.1", 0.5, "That is the prior"),
+    ("03.1", 0.62, "marginal"),
+    ("03.1", 0.2, "multiply"),
+    ("03.2", blank, "returns nothing"),
+    ("03.2", lambda *case: (posterior_of(*case)[0], posterior_of(*case)[1] ** 2), "variance"),
+    ("03.2", lambda *case: (posterior_of(*case)[0], posterior_of(*case)[1] ** -2), "precision"),
+    ("03.2", lambda x, a, s: (x / a, s / abs(a)), "left out the prior"),
+    ("03.2", lambda x, a, s: (0.0, math.hypot(a, s)), "marginal"),
+    ("03.2", lambda x, a, s: (a * x, s), "turned round"),
+    ("03.2", lambda x, a, s: (7.0, 7.0), "parabola"),
+    ("03.3", "AF", "letters A to E"),
+    ("03.3", "", "letters A to E"),
+    ("03.3", "ABCD", "family"),
+    ("03.3", "ACD", "σ changes with z"),
+    ("03.3", "ADE", "Beta"),
+    ("03.3", "D", "offset"),
+    ("03.3", "A", "LinearGaussian"),
+    ("03.4", blank, "returns nothing"),
+    ("03.4", lambda row: row.mean(), "Jensen"),
+    ("03.4", lambda row: row.logsumexp(0), "*sum*"),
+    ("03.4", lambda row: row.exp().mean().log(), "underflows"),
+    ("03.4", lambda row: row.exp().mean(), "asked is its logarithm"),
+    ("03.4", lambda row: row.max(), "logsumexp"),
+    ("03.5", (3 * 10 - 1) / 0.01, "multiply"),
+    ("03.5", (3**10 - 1) / 0.1, "square"),
+    ("03.5", 10 * 2 / 0.01, "multiply"),
+    ("03.5", 2 / 0.01, "one latent"),
+    ("03.5", 3**10, "That is R"),
+    ("03.5", 1, "Read the question"),
+]
+
+ODD = [
+    *(None, "abc", [], [1, 2], {}, True, float("nan"), torch.ones(3), object),
+    *(lambda: 1, lambda *_: None, lambda *_: "abc", lambda *_: torch.ones(5), lambda *_: math.nan),
+]
+
+NAMES = ["03.1", "03.2", "03.3", "03.4", "03.5"]
+
+
+@pytest.mark.parametrize(("name", "answer"), RIGHT)
+def test_right_answers(name, answer):
+    assert find(name).judge(answer).kind == "right"
+
+
+@pytest.mark.parametrize(("name", "answer", "hint"), WRONG)
+def test_wrong_answers_get_their_hint(name, answer, hint):
+    verdict = find(name).judge(answer)
+    assert verdict.kind == "wrong"
+    assert hint in verdict.message
+
+
+def test_each_misconception_is_tried():
+    for name in NAMES:
+        exercise = find(name)
+        messages = {exercise.judge(answer).message for other, answer, _ in WRONG if other == name}
+        assert {f"Not yet. {hint}" for _, hint in exercise.wrong} <= messages
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unanswered_prints_what_to_do(name, capsys):
+    check(name, ...)
+    assert "Not answered yet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("answer", ODD)
+def test_odd_answers_never_raise(name, answer, capsys):
+    check(name, answer)
+    assert "Right" not in capsys.readouterr().out
