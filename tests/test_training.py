@@ -13,6 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 from helpers import CASES, assert_mean, case_id, images, points, vae, weights_equal
+from torch.distributions import Distribution
 
 from vae_edu import likelihoods, priors, training
 from vae_edu.bounds import Elbo, elbo
@@ -569,3 +570,23 @@ def test_files_of_every_family_name_it(tmp_path):
         path = tmp_path / name
         training.save(fresh((name, {})), path)
         assert training.load(path, images()).likelihood.name == name
+
+
+def test_threads_and_validation_are_as_before():
+    data = images()
+    torch.set_num_threads(2)
+    try:
+        seen = []
+        model = vae(("bernoulli", {}), data)
+
+        def loss(terms):
+            seen.append((torch.get_num_threads(), Distribution._validate_args))
+            return -terms.total
+
+        list(train(model, data, 1, loss=loss, bar=False))
+        assert set(seen) == {(1, False)}
+        assert (torch.get_num_threads(), Distribution._validate_args) == (2, __debug__)
+        with pytest.raises(ValueError, match="threads is 0"):
+            train(model, data, 1, threads=0)
+    finally:
+        torch.set_num_threads(1)

@@ -17,23 +17,25 @@ class Elbo(NamedTuple):
     kl: Tensor
 
 
-def elbo(model, x: Tensor, samples: int = 1) -> Elbo:
+def elbo(model, x: Tensor, samples: int = 1, chunk: int = 5) -> Elbo:
     """The evidence lower bound E_q[log p(x|z)] - KL(q(z|x) || p(z)) <= log p(x).
 
     (Kingma & Welling 2013, equation 3; the estimator is their equation 7.) The expectation is the
     average over `samples` reparameterized draws z ~ q(z|x), so gradients reach the encoder; the KL
-    is in closed form where there is one. x is `[N, D]`, prepared by the model's likelihood.
+    is in closed form where there is one. x is `[N, D]`, prepared by the model's likelihood. At most
+    `chunk` draws are decoded at a time, so that memory does not grow with `samples`.
     """
-    if samples < 1:
-        raise ValueError(f"samples is {samples}; at least one draw from q is needed")
+    if samples < 1 or chunk < 1:
+        raise ValueError(f"samples is {samples} and chunk is {chunk}; both must be at least 1")
     q = model.posterior(x)
     z = q.rsample((samples,))
-    reconstruction = model.decode(z).log_prob(x).mean(0)
+    log_likelihoods = [model.decode(part).log_prob(x) for part in z.split(chunk)]
+    reconstruction = torch.cat(log_likelihoods).mean(0)
     divergence = kl(q, model.prior, z)
     return Elbo(reconstruction - divergence, reconstruction, divergence)
 
 
-def iwae(model, x: Tensor, k: int, chunk: int = 50) -> Tensor:
+def iwae(model, x: Tensor, k: int, chunk: int = 10) -> Tensor:
     """The importance-weighted bound E[log 1/k Σ p(x|z_i) p(z_i) / q(z_i|x)] <= log p(x), `[N]`.
 
     (Burda et al. 2016, equation 8.) One draw of k points for each example; k = 1 is the ELBO. In

@@ -24,7 +24,7 @@ from torch.nn.functional import one_hot, softplus
 from vae_edu.distributions import ContinuousBernoulli, DiscretizedLogistic, GreyLevels
 from vae_edu.priors import box
 
-_PIECE = 1024  # grid points decoded at a time
+_PIECE = 512  # grid points decoded at a time
 
 
 class LatentGrid:
@@ -125,8 +125,7 @@ class LatentGrid:
         groups = [*(subgrid == i for i in range(2**self.dim)), rim, next_to_rim]
         parts = []
         for rows, joint in self._joint(x):
-            masked = [torch.where(group[rows], joint, -torch.inf) for group in groups]
-            parts.append(torch.stack([m.logsumexp(-1) for m in masked]))
+            parts.append(torch.stack([joint[:, group[rows]].logsumexp(-1) for group in groups]))
         *coarse, on_rim, on_next = torch.stack(parts).logsumexp(0)
         coarse = torch.stack(coarse)
         total = coarse.logsumexp(0)

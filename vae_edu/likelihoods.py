@@ -32,6 +32,8 @@ from torch.distributions import (
 
 from vae_edu.distributions import ContinuousBernoulli, DiscretizedLogistic
 
+_WIDE_UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
+
 
 class Likelihood(nn.Module):
     """What every family provides. D is the number of pixels, L the number of grey levels.
@@ -126,8 +128,10 @@ class Likelihood(nn.Module):
                 "pass the data as loaded (data.train_x); the likelihood does the scaling itself"
             )
         self._check_shape(levels)
-        # unsigned types hold nothing negative and torch lacks min/max for some of them
-        smallest, largest = (int(v) for v in levels.long().aminmax()) if levels.numel() else (0, 0)
+        # torch has no aminmax for the wide unsigned types; a cast of all the others would cost
+        # eight times their memory.
+        whole = levels.long() if levels.dtype in _WIDE_UNSIGNED else levels
+        smallest, largest = (int(v) for v in whole.aminmax()) if levels.numel() else (0, 0)
         if smallest < 0 or largest >= self.levels:
             wrong = smallest if smallest < 0 else largest
             raise ValueError(

@@ -54,6 +54,7 @@ def train(
     seed: int = 0,
     checkpoint: str | Path | None = None,
     bar: bool = True,
+    threads: int = 1,
 ) -> Iterator[Progress]:
     """Maximize the ELBO on `data.train_x` with Adam; iterate over the result to make it run.
 
@@ -63,7 +64,9 @@ def train(
     The loss is averaged over the batch. `loss` maps the batch's `Elbo` to a loss per example (for a
     β-VAE: `lambda e: beta * e.kl - e.reconstruction`). `noise`: prepare the data anew each epoch
     with noise (dequantization, dynamic binarization), see `Likelihood.prepare`. The run has its own
-    random numbers from `seed`, and leaves the global ones alone.
+    random numbers from `seed`, and leaves the global ones alone. `threads`: two are hardly faster
+    on models of a notebook's size, and ten times slower where other programs keep a core busy, as
+    each waits at every layer for the other; raise it for large models on an idle machine.
 
     Leaving the loop early, Ctrl-C and the notebook's Stop leave the weights of the last complete
     epoch in the model. With `checkpoint`, a path, each epoch is also kept in a file, and the same
@@ -78,10 +81,12 @@ def train(
         raise ValueError(f"batch_size is {batch_size}; at least one example is needed")
     if not (learning_rate > 0 and math.isfinite(learning_rate)):
         raise ValueError(f"learning_rate is {learning_rate}; it must be finite and above 0")
+    if threads < 1:
+        raise ValueError(f"threads is {threads}; at least one is needed")
     if len(data.train_x) == 0:
         raise ValueError(f"{data.name!r} has no training examples")
     model.likelihood.prepare(data.train_x[:1])  # the wrong data is told at the call
-    run = _Run(model, data, batch_size, learning_rate, loss, noise, seed)
+    run = _Run(model, data, batch_size, learning_rate, loss, noise, seed, threads)
     if checkpoint is not None and Path(checkpoint).exists():
         run.restore(Path(checkpoint))
     return _epochs(run, epochs, None if checkpoint is None else Path(checkpoint), bar)
@@ -102,8 +107,9 @@ def _epochs(run: "_Run", epochs: int, checkpoint: Path | None, bar: bool) -> Ite
 class _Run:
     """All that one run of training carries from epoch to epoch."""
 
-    def __init__(self, model, data, batch_size, learning_rate, loss, noise, seed):
+    def __init__(self, model, data, batch_size, learning_rate, loss, noise, seed, threads):
         self.model, self.levels, self.loss, self.noise = model, data.train_x, loss, noise
+        self.threads = threads
         self.x = None if noise else model.likelihood.prepare(self.levels)
         self.settings = {
             "data": data.name,
@@ -123,7 +129,7 @@ class _Run:
     def advance(self) -> tuple[float, float, float]:
         """One epoch, all or nothing: the averages of the ELBO and its two terms."""
         # A fork, so that drawing z (rsample uses the global generator) is this run's own affair.
-        with torch.random.fork_rng(devices=[]), _without_validation():
+        with torch.random.fork_rng(devices=[]), _lean(self.threads):
             torch.set_rng_state(self.random_state)
             try:
                 averages = self._one_epoch()
@@ -139,11 +145,9 @@ class _Run:
         x = self.x
         if self.noise:
             x = self.model.likelihood.prepare(self.levels, torch.default_generator)
-        # One gather for the epoch, then views, in place of a gather for each batch.
-        x = x[torch.randperm(len(x))]
         sums = torch.zeros(3)
-        for batch in x.split(self.settings["batch_size"]):
-            terms = elbo(self.model, batch)
+        for rows in torch.randperm(len(x)).split(self.settings["batch_size"]):
+            terms = elbo(self.model, x[rows])
             loss = self.loss(terms).mean()
             if not math.isfinite(loss.item()):
                 raise self._diverged(f"the loss is {loss.item()}")
@@ -186,17 +190,19 @@ class _Run:
 
 
 @contextmanager
-def _without_validation() -> Iterator[None]:
-    """torch's checks of every distribution's arguments off: a quarter of a small model's step.
+def _lean(threads: int) -> Iterator[None]:
+    """So many threads, and torch's checks of every distribution's arguments off, which cost time.
 
     `prepare` has checked the data, and parameters that are NaN show in the loss.
     """
-    before = Distribution._validate_args
+    checked, before = Distribution._validate_args, torch.get_num_threads()
     Distribution.set_default_validate_args(False)
+    torch.set_num_threads(threads)
     try:
         yield
     finally:
-        Distribution.set_default_validate_args(before)
+        Distribution.set_default_validate_args(checked)
+        torch.set_num_threads(before)
 
 
 def save(model: VAE, path: str | Path) -> None:
