@@ -17,7 +17,7 @@ class Elbo(NamedTuple):
     kl: Tensor
 
 
-def elbo(model, x: Tensor, samples: int = 1, chunk: int = 5) -> Elbo:
+def elbo(model, x: Tensor, samples: int = 1, chunk: int = 2) -> Elbo:
     """The evidence lower bound E_q[log p(x|z)] - KL(q(z|x) || p(z)) <= log p(x).
 
     (Kingma & Welling 2013, equation 3; the estimator is their equation 7.) The expectation is the
@@ -35,7 +35,7 @@ def elbo(model, x: Tensor, samples: int = 1, chunk: int = 5) -> Elbo:
     return Elbo(reconstruction - divergence, reconstruction, divergence)
 
 
-def iwae(model, x: Tensor, k: int, chunk: int = 10) -> Tensor:
+def iwae(model, x: Tensor, k: int, chunk: int = 2) -> Tensor:
     """The importance-weighted bound E[log 1/k Σ p(x|z_i) p(z_i) / q(z_i|x)] <= log p(x), `[N]`.
 
     (Burda et al. 2016, equation 8.) One draw of k points for each example; k = 1 is the ELBO. In

@@ -6,7 +6,7 @@ converges faster than any power of the step (Trefethen & Weideman 2014).
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -73,8 +73,8 @@ class LatentGrid:
 
     def log_marginal(self, x: Tensor) -> Tensor:
         """log p(x), `[N]`, nats per example."""
-        parts = [joint.logsumexp(-1) for _, joint in self._joint(x)]
-        return torch.stack(parts).logsumexp(0) + math.log(self.cell)
+        parts = self._each_piece(x, lambda _, joint: joint.logsumexp(-1))
+        return parts.logsumexp(0) + math.log(self.cell)
 
     def posterior(self, x: Tensor) -> Tensor:
         """The density p(z|x) at the grid points, `[N, points]` or `[N, points, points]`.
@@ -89,17 +89,16 @@ class LatentGrid:
 
         Raises `ValueError` where q is narrower than the grid resolves, or reaches beyond it.
         """
-        mass = negative_elbo = torch.zeros(len(x))
-        parts = []
-        for rows, joint in self._joint(x):
-            with torch.no_grad():
-                log_q = q.log_prob(self.z[rows].unsqueeze(1)).T  # [N, points of this piece]
+
+        def sums(rows: slice, joint: Tensor) -> Tensor:
+            log_q = q.log_prob(self.z[rows].unsqueeze(1)).T  # [N, points of this piece]
             weight = log_q.exp() * self.cell
-            mass = mass + weight.sum(-1)
             # Where q is 0 so is q log q; below exp(-80) the product would be 0 * infinity.
             terms = torch.where(log_q > -80, weight * (log_q - joint), 0.0)
-            negative_elbo = negative_elbo + terms.sum(-1)
-            parts.append(joint.logsumexp(-1))
+            return torch.stack([weight.sum(-1), terms.sum(-1), joint.logsumexp(-1)])
+
+        mass, negative_elbo, log_sums = self._each_piece(x, sums).unbind(1)
+        mass, negative_elbo = mass.sum(0), negative_elbo.sum(0)
         worst = float(mass[(mass - 1).abs().argmax()])
         if not abs(worst - 1) < 1e-3:
             raise ValueError(
@@ -107,7 +106,7 @@ class LatentGrid:
                 f"step or reaches beyond its edge; use more than {self.points} points or a larger "
                 "half_width"
             )
-        log_marginal = torch.stack(parts).logsumexp(0) + math.log(self.cell)
+        log_marginal = log_sums.logsumexp(0) + math.log(self.cell)
         # Times q's mass, which is not quite 1: a share of log p(x) would outweigh the KL.
         return negative_elbo + mass * log_marginal
 
@@ -123,10 +122,11 @@ class LatentGrid:
         rim, next_to_rim = ((depth == i) & (not self._on_box) for i in (0, 1))
         subgrid = (index % 2 * torch.tensor([1, 2][: self.dim])).sum(-1)
         groups = [*(subgrid == i for i in range(2**self.dim)), rim, next_to_rim]
-        parts = []
-        for rows, joint in self._joint(x):
-            parts.append(torch.stack([joint[:, group[rows]].logsumexp(-1) for group in groups]))
-        *coarse, on_rim, on_next = torch.stack(parts).logsumexp(0)
+
+        def sums(rows: slice, joint: Tensor) -> Tensor:
+            return torch.stack([joint[:, group[rows]].logsumexp(-1) for group in groups])
+
+        *coarse, on_rim, on_next = self._each_piece(x, sums).logsumexp(0)
         coarse = torch.stack(coarse)
         total = coarse.logsumexp(0)
         spread = (coarse + self.dim * math.log(2) - total).abs().amax(0)
@@ -139,6 +139,21 @@ class LatentGrid:
     def _decoded(self) -> Iterator[Distribution]:
         with torch.no_grad():
             yield from self._kept or (self._model.decode(z) for z in self.z.split(_PIECE))
+
+    @torch.no_grad()
+    def _each_piece(self, x: Tensor, reduce: Callable[[slice, Tensor], Tensor]) -> Tensor:
+        """`reduce` of each piece of the grid, stacked: `[pieces, …]`.
+
+        Into memory taken beforehand: small results kept among the large tensors that come and go
+        would keep the allocator from using the large ones' room again.
+        """
+        stacked = None
+        for i, (rows, joint) in enumerate(self._joint(x)):
+            part = reduce(rows, joint)
+            if stacked is None:
+                stacked = part.new_empty(-(-len(self.z) // _PIECE), *part.shape)
+            stacked[i] = part
+        return stacked
 
     def _joint(self, x: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Piece by piece of the grid: which of its points, and log p(x|z) p(z) there, `[N, …]`."""
