@@ -43,6 +43,7 @@ class _Picture(widgets.VBox):
                     ax.set_position(place)
             figure.savefig(buffer, format="png")
             self._layout = [ax.get_position(original=True) for ax in figure.axes]
+            figure.clear()  # it refers to itself: left to the garbage collector, some MB a redraw
         except Exception as error:
             self._tell(error)
             raise
