@@ -41,7 +41,7 @@ class LatentGrid:
     """
 
     def __init__(
-        self, model, points: int | None = None, half_width: float = 4.5, memory: float = 40e6
+        self, model, points: int | None = None, half_width: float = 4.5, memory: float = 5e6
     ):
         self.dim = math.prod(model.prior.event_shape)
         if self.dim not in (1, 2):

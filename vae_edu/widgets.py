@@ -222,6 +222,7 @@ class TrainingDashboard(_Picture):
 
     def _redraw(self, _change: Any = None) -> None:
         label, history = self.decoder, self.histories[self.decoder]
+        self._layout = []  # the numbers at the axes grow and shrink with training
         self._show(
             lambda: plots.training_panel(
                 history, self.models[label], self._x[label], self._data.test_y
