@@ -141,7 +141,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("answer", ODD)
+@pytest.mark.parametrize("answer", ODD, ids=lambda answer: type(answer).__name__)
 def test_an_odd_answer_is_wrong_and_never_raises(name, answer):
     verdict = judge(name, answer)
     assert verdict.kind == "wrong"

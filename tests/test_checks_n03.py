@@ -105,7 +105,7 @@ def test_unanswered_prints_what_to_do(name, capsys):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("answer", ODD)
+@pytest.mark.parametrize("answer", ODD, ids=lambda answer: type(answer).__name__)
 def test_odd_answers_never_raise(name, answer, capsys):
     check(name, answer)
     assert "Right" not in capsys.readouterr().out
