@@ -20,11 +20,14 @@ class _Picture(widgets.VBox):
 
     def __init__(self, description: str, controls: list[widgets.Widget]):
         self._description, self._layout = description, []
-        # ipywidgets' image has no alt text; its tooltip names the picture to a screen reader.
-        self._image = widgets.Image(format="png", tooltip=description)
+        self._image = widgets.Image(format="png")
         self._image.layout.max_width = "100%"
         self._error = widgets.HTML()
-        super().__init__([*controls, self._image, self._error])
+        # ipywidgets' image has no alt text (and a tooltip breaks its view): unseen words above it.
+        words = widgets.HTML(
+            f'<span style="position:absolute;clip-path:inset(50%)">{html.escape(description)}</span>'
+        )
+        super().__init__([*controls, words, self._image, self._error])
 
     @property
     def png(self) -> bytes:
