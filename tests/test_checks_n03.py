@@ -22,8 +22,8 @@ def blank(*_):
 
 
 RIGHT = [
-    ("03.1", 0.45 / 0.62),
-    ("03.1", torch.tensor(0.73)),
+    ("03.1", 0.045 / 0.138),
+    ("03.1", torch.tensor(0.33)),
     ("03.2", posterior_of),
     ("03.2", lambda x, a, s: torch.tensor(posterior_of(x, a, s))),
     ("03.3", "AD"),
@@ -36,13 +36,16 @@ RIGHT = [
 ]
 
 WRONG = [
-    ("03.1", 0.9, "turned round"),
-    ("03.1", 0.45, "joint"),
-    ("03.1", 0.6, "left out the prior"),
-    ("03.1", 0.05 / 0.38, "white"),
+    ("03.1", 0.09, "turned round"),
+    ("03.1", 0.045, "joint"),
+    ("03.1", 0.09 / 0.43, "left out the prior"),
+    ("03.1", 0.0225 / 0.0486, "twice"),
+    ("03.1", (0.05 / 0.38 + 0.45 / 0.62) / 2, "averaged"),
+    ("03.1", 0.05 / 0.38, "white tile alone"),
+    ("03.1", 0.45 / 0.62, "black tile alone"),
     ("03.1", 0.5, "That is the prior"),
-    ("03.1", 0.62, "marginal"),
-    ("03.1", 0.2, "multiply"),
+    ("03.1", 0.138, "marginal"),
+    ("03.1", 0.25, "multiply"),
     ("03.2", blank, "returns nothing"),
     ("03.2", lambda *case: (posterior_of(*case)[0], posterior_of(*case)[1] ** 2), "variance"),
     ("03.2", lambda *case: (posterior_of(*case)[0], posterior_of(*case)[1] ** -2), "precision"),

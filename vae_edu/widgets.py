@@ -24,9 +24,8 @@ class _Picture(widgets.VBox):
         self._image.layout.max_width = "100%"
         self._error = widgets.HTML()
         # ipywidgets' image has no alt text (and a tooltip breaks its view): unseen words above it.
-        words = widgets.HTML(
-            f'<span style="position:absolute;clip-path:inset(50%)">{html.escape(description)}</span>'
-        )
+        unseen = "position:absolute;clip-path:inset(50%)"
+        words = widgets.HTML(f'<span style="{unseen}">{html.escape(description)}</span>')
         super().__init__([*controls, words, self._image, self._error])
 
     @property

@@ -9,9 +9,10 @@ from torch import Tensor
 from vae_edu.checks import Exercise
 from vae_edu.models import LinearGaussian
 
-# 03.1: the dial. Rows of the table in the notebook.
+# 03.1: the dial. The three positions of the notebook, and two tiles from one of them.
 PRIOR = torch.tensor([0.5, 0.3, 0.2])
 WHITE = torch.tensor([0.1, 0.5, 0.9])
+PAIR = WHITE * (1 - WHITE)  # p(white, then black | z)
 
 
 def _dark(prior: Tensor, likelihood: Tensor) -> float:
@@ -103,38 +104,57 @@ NEEDED = (FACTOR**LATENTS - 1) / ERROR**2
 
 EXERCISES: list[Exercise] = [
     Exercise(
-        todo="Multiply prior by p(black | z) for the three positions, add up, divide.",
-        right=_dark(PRIOR, 1 - WHITE),
-        why="The three products 0.5 · 0.9, 0.3 · 0.5 and 0.2 · 0.1 add up to p(black); the first "
-        "one's share of that sum is the posterior of dark.",
+        todo="For each position: prior times p(white | z) times p(black | z). Add up, divide.",
+        right=_dark(PRIOR, PAIR),
+        why="The three products 0.5 · 0.1 · 0.9, 0.3 · 0.5 · 0.5 and 0.2 · 0.9 · 0.1 add up to "
+        "p(white, then black); the first one's share of that sum is the posterior of dark.",
         wrong=[
             (
-                float(1 - WHITE[0]),
-                "That is p(black | dark), the likelihood: how often a *dark* dial gives a black "
-                "tile. Asked is p(dark | black): the condition is turned round.",
+                float(PAIR[0]),
+                "That is p(white, then black | dark), the likelihood: how often a *dark* dial "
+                "gives such a pair. Asked is p(dark | white, then black): the condition is "
+                "turned round.",
             ),
             (
-                float(PRIOR[0] * (1 - WHITE[0])),
-                "That is the joint, p(dark and black). Divide it by the marginal p(black): you "
-                "know that the tile is black.",
+                float(PRIOR[0] * PAIR[0]),
+                "That is the joint, p(dark, and white, then black). Divide it by the marginal: you "
+                "know which tiles came.",
             ),
             (
-                float((1 - WHITE)[0] / (1 - WHITE).sum()),
+                float(PAIR[0] / PAIR.sum()),
                 "You left out the prior: you divided the likelihood by its own sum, as if the "
                 "three positions were equally frequent.",
             ),
-            (_dark(PRIOR, WHITE), "That is the posterior of dark for a *white* tile."),
+            (
+                _dark(PRIOR**2, PAIR),
+                "You counted the prior twice: the product of two posteriors holds it two times. "
+                "The dial was set once, so the prior comes in once.",
+            ),
+            (
+                (_dark(PRIOR, WHITE) + _dark(PRIOR, 1 - WHITE)) / 2,
+                "You averaged the posteriors of the two tiles. Knowledge from several tiles is not "
+                "averaged: their likelihoods multiply.",
+            ),
+            (
+                _dark(PRIOR, WHITE),
+                "That is the posterior of dark after the white tile alone. A black one came, too.",
+            ),
+            (
+                _dark(PRIOR, 1 - WHITE),
+                "That is the posterior of dark after the black tile alone. A white one came, too.",
+            ),
             (
                 float(PRIOR[0]),
-                "That is the prior. The tile has been seen: it must change something.",
+                "That is the prior. A white and a black tile do not cancel: a medium dial gives "
+                "such a pair more often than the others.",
             ),
             (
-                float((PRIOR * (1 - WHITE)).sum()),
-                "That is the marginal p(black): what you divide by.",
+                float((PRIOR * PAIR).sum()),
+                "That is the marginal p(white, then black): what you divide by.",
             ),
         ],
-        otherwise="Three lines: multiply (prior × p(black | z)), add up, divide.",
-        tolerance=0.006,
+        otherwise="Three lines: multiply (prior × p(white | z) × p(black | z)), add up, divide.",
+        tolerance=0.015,
     ),
     Exercise(
         todo="Return two numbers, mean and standard deviation: `return mean, std`.",
