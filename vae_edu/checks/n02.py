@@ -154,7 +154,8 @@ EXERCISES = [
             (
                 _gives(lambda x, m, s: _nll(x, m, s) / 3),
                 "You averaged over the coordinates. A log-probability of independent coordinates "
-                "is a sum; the average is wrong by a factor D, and in a VAE multiplies β by D.",
+                "is a sum; the average is wrong by a factor D, and in a VAE multiplies β by D, "
+                "the weight of the KL.",
             ),
             (
                 _gives(lambda x, m, s: _nll(x, m, s).sum()),
