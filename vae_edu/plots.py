@@ -24,7 +24,7 @@ COLORS = {
     "approximate posterior": "#E69F00",
 }
 STYLE = Path(__file__).with_name("vae_edu.mplstyle")
-_CLASS_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B57900", "#2E9BDA", "#000000",
+CLASS_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B57900", "#2E9BDA", "#000000",
                  "#882255", "#666666", "#4B3FBF")  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def _draw_plane(ax, prior, z: Tensor, y: Tensor) -> None:
         ax.add_patch(outline)
     for label in y.unique().tolist():
         at = z[y == label]
-        color = _CLASS_COLORS[label % len(_CLASS_COLORS)]
+        color = CLASS_COLORS[label % len(CLASS_COLORS)]
         ax.scatter(at[:, 0], at[:, 1], s=36, marker=f"${label}$", color=color, lw=0.3)
     ax.set(aspect="equal", xlabel="$z_1$", ylabel="$z_2$")
 
@@ -211,4 +211,34 @@ def posteriors(grid, model, x: Tensor, titles: Sequence[str] = (), reach: float 
                 ax.set_title(titles[i])
             if i == 0:
                 ax.set_ylabel("$z_2$")
+    return fig
+
+
+@torch.no_grad()
+def decoded(model, z: Tensor, levels: Tensor, data) -> Figure:
+    """The latent plane of the test images with one z, and what the decoder makes of it.
+
+    z is `[2]`, `levels` `[1, D]` the image that stands first; then the mean of p(x|z), one draw
+    from it and each pixel's standard deviation.
+    """
+    likelihood, p = model.likelihood, model.decode(z)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        draws = p.sample((200,))
+    brightness = likelihood.image(draws)
+    pictures = {
+        "image": likelihood.image(likelihood.prepare(levels))[0],
+        "mean of p(x|z)": model.mean_image(z),
+        "a draw from p(x|z)": brightness[0],
+        "spread of each pixel": 2 * brightness.std(0),
+    }
+    with figure(1, 5, (11.5, 3.0)) as (fig, (ax, *others)):
+        test = model.posterior(likelihood.prepare(data.test_x)).mean
+        _draw_plane(ax, model.prior, test, data.test_y)
+        ax.plot(*z, "o", ms=10, mfc="none", mec="black", mew=2)
+        ax.set(xlabel="$z_1$", ylabel="$z_2$")
+        for ax, (title, picture) in zip(others, pictures.items(), strict=True):
+            ax.imshow(picture.reshape(data.shape), vmin=0, vmax=1, interpolation="nearest")
+            ax.set_title(title, fontsize=10)
+            ax.axis("off")
     return fig

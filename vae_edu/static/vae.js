@@ -1,0 +1,619 @@
+// A trained VAE in the browser: its two networks, its likelihood, and exact inference on a grid.
+//
+// The same mathematics as the Python package, in double precision, without a library; tests hold
+// the two together. A *model* is read by `readModels`; z is an array of two numbers, `levels` the
+// grey levels of one image (integers 0 … L-1, one per pixel), and every log-probability is in nats.
+
+const LOG_2PI = Math.log(2 * Math.PI);
+
+const softplus = (a) => Math.max(a, 0) + Math.log1p(Math.exp(-Math.abs(a)));
+const sigmoid = (a) => (a >= 0 ? 1 / (1 + Math.exp(-a)) : Math.exp(a) / (1 + Math.exp(a)));
+const clamp = (a, low, high) => Math.min(Math.max(a, low), high);
+const add = (a, b) => a + b;
+
+// --- networks ------------------------------------------------------------------------------------
+
+/** Linear layers with tanh between them (none after the last). A layer: {weight, bias}. */
+export function mlp(layers, x) {
+  layers.forEach(({ weight, bias }, index) => {
+    const n = x.length;
+    const out = new Float64Array(bias.length);
+    for (let o = 0, w = 0; o < out.length; o++) {
+      let sum = bias[o];
+      for (let i = 0; i < n; i++, w++) sum += weight[w] * x[i];
+      out[o] = index < layers.length - 1 ? Math.tanh(sum) : sum;
+    }
+    x = out;
+  });
+  return x;
+}
+
+/**
+ * The models that Python described: `description.models` is a list of {label, family, unit, encoder,
+ * decoder, …} whose networks are lists of [outputs, inputs], and `weights` holds all their float32
+ * numbers, layer by layer, each layer's matrix before its bias.
+ */
+export function readModels(description, weights) {
+  const numbers = new Float32Array(
+    weights.buffer.slice(weights.byteOffset, weights.byteOffset + weights.byteLength),
+  );
+  let at = 0;
+  const take = (n) => numbers.subarray(at, (at += n));
+  const network = (shapes) =>
+    shapes.map(([outputs, inputs]) => ({ weight: take(outputs * inputs), bias: take(outputs) }));
+  return description.models.map((entry) => {
+    const encoder = network(entry.encoder);
+    return new Model(entry, description.levels, encoder, network(entry.decoder));
+  });
+}
+
+class Model {
+  constructor(entry, levels, encoder, decoder) {
+    this.label = entry.label;
+    this.unit = entry.unit;
+    this.likelihood = new LIKELIHOODS[entry.family]({ ...entry, levels });
+    this.encoder = encoder;
+    this.decoder = decoder;
+  }
+
+  /** The encoder's q(z|x) = N(mean, diag sd²). */
+  posterior(levels) {
+    const x = this.likelihood.networkInput(this.likelihood.prepare(levels));
+    const [m1, m2, v1, v2] = mlp(this.encoder, x);
+    return { mean: [m1, m2], sd: [Math.exp(0.5 * v1), Math.exp(0.5 * v2)] };
+  }
+
+  /** The parameters of p(x|z), as the likelihood's methods take them. */
+  decode(z) {
+    return mlp(this.decoder, z);
+  }
+
+  /** log p(x|z) of an image. */
+  logLikelihood(levels, z) {
+    const likelihood = this.likelihood;
+    return likelihood.score(likelihood.compile(this.decode(z)), likelihood.prepare(levels));
+  }
+}
+
+// --- one pixel's distribution --------------------------------------------------------------------
+// Each has mean, sd, logProb(x) and sample(random); masses have `values`, densities do not.
+
+const normal = (mean, sd) => ({
+  mean,
+  sd,
+  logProb: (x) => -0.5 * ((x - mean) / sd) ** 2 - Math.log(sd) - 0.5 * LOG_2PI,
+  sample: (random) => mean + sd * random.normal(),
+});
+
+function continuousBernoulli(logit) {
+  const near0 = Math.abs(logit) < 1e-2; // where the fractions are 0/0: their series
+  return {
+    logit,
+    mean: near0 ? 0.5 + logit / 12 : 0.5 + 0.5 / Math.tanh(logit / 2) - 1 / logit,
+    sd: Math.sqrt(
+      near0 ? 1 / 12 - logit ** 2 / 240 : logit ** -2 - 0.25 * Math.sinh(logit / 2) ** -2,
+    ),
+    logProb: (x) => x * logit - softplus(logit) + logNorm(logit),
+    sample(random) {
+      const u = random.uniform();
+      if (near0) return u + (logit * u * (1 - u)) / 2;
+      // Written for logit < 0, where nothing overflows; the other half is its mirror image.
+      const x = Math.log1p((logit > 0 ? 1 - u : u) * Math.expm1(-Math.abs(logit)));
+      return logit > 0 ? 1 + x / logit : x / logit;
+    },
+  };
+}
+
+const logNorm = (logit) =>
+  Math.abs(logit) < 1e-2 ? Math.LN2 + logit ** 2 / 12 : Math.log(logit / Math.tanh(logit / 2));
+
+/** A distribution over the values 0 … n-1 by its log-masses. */
+function discrete(logMasses) {
+  const masses = Array.from(logMasses, Math.exp);
+  const mean = masses.map((p, k) => p * k).reduce(add);
+  return {
+    values: masses.map((_, k) => k),
+    mean,
+    sd: Math.sqrt(masses.map((p, k) => p * (k - mean) ** 2).reduce(add)),
+    logProb: (k) => logMasses[k],
+    sample(random) {
+      let u = random.uniform();
+      const k = masses.findIndex((p) => (u -= p) < 0);
+      return k < 0 ? masses.length - 1 : k;
+    },
+  };
+}
+
+// --- likelihoods ---------------------------------------------------------------------------------
+// `f` are the decoder's numbers for one image. `compile(f)` turns them into a row of numbers from
+// which `score(row, x)` has log p(x|z) in few operations: an exact posterior asks for the same z
+// again and again.
+
+class Likelihood {
+  constructor({ dim, levels }) {
+    this.dim = dim;
+    this.levels = levels;
+  }
+
+  /** Grey levels into the family's support. */
+  prepare(levels) {
+    return Float64Array.from(levels);
+  }
+
+  networkInput(x) {
+    return x.map((value) => value / (this.levels - 1));
+  }
+
+  /** A pixel value of this family (or a mean of such) as brightness in [0, 1]. */
+  brightness(x) {
+    return clamp(x / (this.levels - 1), 0, 1);
+  }
+
+  /** One unit of pixel value in units of brightness. */
+  get brightnessStep() {
+    return 1 / (this.levels - 1);
+  }
+
+  pixels(f) {
+    return Array.from({ length: this.dim }, (_, i) => this.pixel(f, i));
+  }
+
+  meanImage(f) {
+    return this.pixels(f).map((p) => this.brightness(p.mean));
+  }
+
+  /** Each pixel's standard deviation, in units of brightness. */
+  spreadImage(f) {
+    return this.pixels(f).map((p) => p.sd * this.brightnessStep);
+  }
+
+  /** A draw from p(x|z), as brightness. */
+  drawImage(f, random) {
+    return this.draw(f, random).map((x) => this.brightness(x));
+  }
+
+  draw(f, random) {
+    return this.pixels(f).map((p) => p.sample(random));
+  }
+}
+
+/** Densities over real pixels: level k stands for the centre of its bin, (k + ½) / L. */
+class Density extends Likelihood {
+  prepare(levels) {
+    return Float64Array.from(levels, (k) => (k + 0.5) / this.levels);
+  }
+
+  networkInput(x) {
+    return x;
+  }
+
+  brightness(x) {
+    return clamp((x * this.levels - 0.5) / (this.levels - 1), 0, 1);
+  }
+
+  get brightnessStep() {
+    return this.levels / (this.levels - 1);
+  }
+}
+
+class Gaussian extends Density {
+  constructor(options) {
+    super(options);
+    this.floor = options.floor; // the variance of rounding, below which no learned one goes
+    this.fixed = options.variance; // one number a pixel, or null where it comes from z
+  }
+
+  variance(f, i) {
+    return this.fixed ? this.fixed[i] : Math.exp(f[this.dim + i]) + this.floor;
+  }
+
+  pixel(f, i) {
+    return normal(f[i], Math.sqrt(this.variance(f, i)));
+  }
+
+  compile(f) {
+    const row = new Float64Array(2 * this.dim + 1);
+    for (let i = 0; i < this.dim; i++) {
+      const variance = this.variance(f, i);
+      row[i] = f[i];
+      row[this.dim + i] = 0.5 / variance;
+      row[2 * this.dim] -= 0.5 * (LOG_2PI + Math.log(variance));
+    }
+    return row;
+  }
+
+  score(row, x) {
+    let sum = row[2 * this.dim];
+    for (let i = 0; i < this.dim; i++) sum -= (x[i] - row[i]) ** 2 * row[this.dim + i];
+    return sum;
+  }
+}
+
+/** Mean, log-variances, and a D x rank factor W of the covariance W Wᵀ + diag. */
+class FullGaussian extends Density {
+  constructor(options) {
+    super(options);
+    this.floor = options.floor;
+    this.rank = options.rank;
+  }
+
+  variance(f, i) {
+    return Math.exp(f[this.dim + i]) + this.floor;
+  }
+
+  factor(f, i, r) {
+    return f[2 * this.dim + i * this.rank + r];
+  }
+
+  pixel(f, i) {
+    let variance = this.variance(f, i);
+    for (let r = 0; r < this.rank; r++) variance += this.factor(f, i, r) ** 2;
+    return normal(f[i], Math.sqrt(variance));
+  }
+
+  draw(f, random) {
+    const common = Array.from({ length: this.rank }, () => random.normal());
+    return Array.from({ length: this.dim }, (_, i) => {
+      const own = Math.sqrt(this.variance(f, i)) * random.normal();
+      return common.reduce((x, e, r) => x + this.factor(f, i, r) * e, f[i] + own);
+    });
+  }
+
+  // Σ⁻¹ = D⁻¹ - AᵀA with A = C⁻¹WᵀD⁻¹ and CCᵀ = I + WᵀD⁻¹W (Woodbury).
+  compile(f) {
+    const { dim, rank } = this;
+    const row = new Float64Array((2 + rank) * dim + 1);
+    let constant = 0;
+    for (let i = 0; i < dim; i++) {
+      const variance = this.variance(f, i);
+      row[i] = f[i];
+      row[dim + i] = 1 / variance;
+      constant -= 0.5 * (LOG_2PI + Math.log(variance));
+    }
+    const c = Array.from({ length: rank }, () => new Float64Array(rank));
+    for (let r = 0; r < rank; r++) {
+      for (let s = 0; s <= r; s++) {
+        let sum = r === s ? 1 : 0;
+        for (let i = 0; i < dim; i++) {
+          sum += this.factor(f, i, r) * this.factor(f, i, s) * row[dim + i];
+        }
+        for (let t = 0; t < s; t++) sum -= c[r][t] * c[s][t];
+        c[r][s] = r === s ? Math.sqrt(sum) : sum / c[s][s];
+      }
+      constant -= Math.log(c[r][r]);
+      for (let i = 0; i < dim; i++) {
+        let a = this.factor(f, i, r) * row[dim + i];
+        for (let s = 0; s < r; s++) a -= c[r][s] * row[(2 + s) * dim + i];
+        row[(2 + r) * dim + i] = a / c[r][r];
+      }
+    }
+    row[(2 + rank) * dim] = constant;
+    return row;
+  }
+
+  score(row, x) {
+    const { dim, rank } = this;
+    let sum = row[(2 + rank) * dim];
+    for (let i = 0; i < dim; i++) sum -= 0.5 * (x[i] - row[i]) ** 2 * row[dim + i];
+    for (let r = 0, a = 2 * dim; r < rank; r++) {
+      let product = 0;
+      for (let i = 0; i < dim; i++, a++) product += row[a] * (x[i] - row[i]);
+      sum += 0.5 * product ** 2;
+    }
+    return sum;
+  }
+}
+
+/** Families whose log p(x|z) is linear in x: logits, and a constant. */
+const LogitScore = (Base) =>
+  class extends Base {
+    compile(f) {
+      const row = new Float64Array(this.dim + 1);
+      for (let i = 0; i < this.dim; i++) {
+        row[i] = this.logit(f, i);
+        row[this.dim] += this.logConstant(row[i]);
+      }
+      return row;
+    }
+
+    score(row, x) {
+      let sum = row[this.dim];
+      for (let i = 0; i < this.dim; i++) sum += x[i] * row[i];
+      return sum;
+    }
+  };
+
+class Bernoulli extends LogitScore(Likelihood) {
+  prepare(levels) {
+    return Float64Array.from(levels, (k) => (k >= 0.5 * (this.levels - 1) ? 1 : 0));
+  }
+
+  networkInput(x) {
+    return x;
+  }
+
+  brightness(x) {
+    return x;
+  }
+
+  get brightnessStep() {
+    return 1;
+  }
+
+  logit(f, i) {
+    return f[i];
+  }
+
+  logConstant(logit) {
+    return -softplus(logit);
+  }
+
+  pixel(f, i) {
+    return discrete([-softplus(f[i]), -softplus(-f[i])]);
+  }
+}
+
+class ContinuousBernoulli extends LogitScore(Density) {
+  logit(f, i) {
+    return this.levels * f[i]; // the network's outputs are in units of L
+  }
+
+  logConstant(logit) {
+    return logNorm(logit) - softplus(logit);
+  }
+
+  pixel(f, i) {
+    return continuousBernoulli(this.logit(f, i));
+  }
+}
+
+/** Families over grey levels: a table of each pixel's log-masses. */
+class Masses extends Likelihood {
+  compile(f) {
+    const row = new Float32Array(this.dim * this.levels); // float32: thousands of rows are kept
+    for (let i = 0; i < this.dim; i++) row.set(this.logMasses(f, i), i * this.levels);
+    return row;
+  }
+
+  score(row, x) {
+    let sum = 0;
+    for (let i = 0; i < this.dim; i++) sum += row[i * this.levels + x[i]];
+    return sum;
+  }
+
+  pixel(f, i) {
+    return discrete(this.logMasses(f, i));
+  }
+}
+
+class Categorical extends Masses {
+  logMasses(f, i) {
+    const logits = f.subarray(i * this.levels, (i + 1) * this.levels);
+    const largest = Math.max(...logits);
+    let sum = 0;
+    for (const logit of logits) sum += Math.exp(logit - largest);
+    const total = largest + Math.log(sum);
+    return logits.map((logit) => logit - total);
+  }
+}
+
+class DiscretizedLogistic extends Masses {
+  logMasses(f, i) {
+    const { dim, levels } = this;
+    const loc = f[i] + 0.5;
+    const inverseScale = Math.exp(-clamp(f[dim + i] - Math.log(4), -40, 40));
+    // With s the sigmoid, s(a) - s(b) = s(a) s(-b) (1 - exp(b - a)): factors that never cancel.
+    const binFactor = Math.log(-Math.expm1(-inverseScale / levels));
+    return Float64Array.from({ length: levels }, (_, k) => {
+      const belowUpper = k === levels - 1 ? 0 : -softplus(-((k + 1) / levels - loc) * inverseScale);
+      const aboveLower = k === 0 ? 0 : -softplus((k / levels - loc) * inverseScale);
+      return belowUpper + aboveLower + (k === 0 || k === levels - 1 ? 0 : binFactor);
+    });
+  }
+}
+
+const LIKELIHOODS = {
+  gaussian: Gaussian,
+  "gaussian-full": FullGaussian,
+  bernoulli: Bernoulli,
+  "continuous-bernoulli": ContinuousBernoulli,
+  categorical: Categorical,
+  "discretized-logistic": DiscretizedLogistic,
+};
+
+/** Random numbers that are the same for the same seed (mulberry32; normals by Box and Muller). */
+export function randomNumbers(seed) {
+  let state = seed >>> 0;
+  const uniform = () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = Math.imul(state ^ (state >>> 15), state | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+  const normal = () =>
+    Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
+  return { uniform, normal };
+}
+
+// --- exact and approximate inference, prior N(0, I) in the plane ---------------------------------
+
+const logPrior = (z) => -LOG_2PI - 0.5 * (z[0] ** 2 + z[1] ** 2);
+const BLOCK = 4; // the coarse look takes one point of each BLOCK x BLOCK
+const NEGLIGIBLE = 25; // nats below the highest coarse point
+const MEMORY = 12e6; // numbers kept, as the decoder's rows, before starting again
+
+/**
+ * The exact posterior on the same grid as Python's `exact.LatentGrid`: points x points midpoints
+ * over [-halfWidth, halfWidth]². A coarse look finds the blocks where the posterior is, and only
+ * their points are computed; what the decoder says at a point is kept for the next image.
+ */
+export class LatentGrid {
+  constructor(model, points = 200, halfWidth = 4.5) {
+    Object.assign(this, { model, points, halfWidth, step: (2 * halfWidth) / points });
+    this.rows = new Map();
+    this.kept = 0;
+  }
+
+  coordinate(k) {
+    return -this.halfWidth + this.step * (k + 0.5);
+  }
+
+  /** log p(x|z) p(z) at grid point (i, j), for prepared x. */
+  logJoint(x, i, j) {
+    const { model, points } = this;
+    const z = [this.coordinate(i), this.coordinate(j)];
+    let row = this.rows.get(i * points + j);
+    if (!row) {
+      row = model.likelihood.compile(model.decode(z));
+      if ((this.kept += row.length) > MEMORY) {
+        this.rows.clear();
+        this.kept = row.length;
+      }
+      this.rows.set(i * points + j, row);
+    }
+    return model.likelihood.score(row, x) + logPrior(z);
+  }
+
+  /**
+   * The posterior of an image: `log` is log p(x|z) p(z) at the points that matter and -Infinity
+   * elsewhere, [points²] with the first latent first; with log p(x), the mean and the sd.
+   */
+  posterior(levels) {
+    const { points, step } = this;
+    const x = this.model.likelihood.prepare(levels);
+    const coarse = [];
+    for (let i = BLOCK >> 1; i < points; i += BLOCK) {
+      for (let j = BLOCK >> 1; j < points; j += BLOCK) {
+        coarse.push({ i, j, log: this.logJoint(x, i, j) });
+      }
+    }
+    const highest = coarse.reduce((most, point) => Math.max(most, point.log), -Infinity);
+    const log = new Float64Array(points * points).fill(-Infinity);
+    const cells = [];
+    for (const { i, j, log: here } of coarse) {
+      if (here < highest - NEGLIGIBLE) continue;
+      const [i0, j0] = [i - (BLOCK >> 1), j - (BLOCK >> 1)];
+      for (let a = i0; a < Math.min(i0 + BLOCK, points); a++) {
+        for (let b = j0; b < Math.min(j0 + BLOCK, points); b++) {
+          log[a * points + b] = this.logJoint(x, a, b);
+          cells.push([a, b]);
+        }
+      }
+    }
+    const most = cells.reduce((m, [a, b]) => Math.max(m, log[a * points + b]), -Infinity);
+    let total = 0;
+    const first = [0, 0];
+    const second = [0, 0];
+    for (const [a, b] of cells) {
+      const weight = Math.exp(log[a * points + b] - most);
+      total += weight;
+      [a, b].forEach((k, axis) => {
+        first[axis] += weight * this.coordinate(k);
+        second[axis] += weight * this.coordinate(k) ** 2;
+      });
+    }
+    const mean = first.map((sum) => sum / total);
+    return {
+      log,
+      logMarginal: most + Math.log(total) + 2 * Math.log(step),
+      mean,
+      sd: second.map((sum, axis) => Math.sqrt(Math.max(sum / total - mean[axis] ** 2, 0))),
+    };
+  }
+
+  /** The density p(z|x) between the grid's points, by cubic interpolation of its logarithm. */
+  density({ log, logMarginal }, z) {
+    const { points } = this;
+    const at = z.map((value) => (value + this.halfWidth) / this.step - 0.5);
+    const [i, j] = at.map(Math.floor);
+    const [u, v] = [cubic(at[0] - i), cubic(at[1] - j)];
+    let sum = 0;
+    for (let a = 0; a < 4; a++) {
+      for (let b = 0; b < 4; b++) {
+        const [row, column] = [i + a - 1, j + b - 1];
+        const inside = row >= 0 && column >= 0 && row < points && column < points;
+        const value = inside ? log[row * points + column] : -Infinity;
+        if (value === -Infinity) return 0;
+        sum += u[a] * v[b] * value;
+      }
+    }
+    return Math.exp(sum - logMarginal);
+  }
+}
+
+// Catmull and Rom's weights: exact where the logarithm is quadratic, as a Gaussian's is.
+const cubic = (t) => [
+  0.5 * t * (-1 + t * (2 - t)),
+  1 + 0.5 * t * t * (-5 + 3 * t),
+  0.5 * t * (1 + t * (4 - 3 * t)),
+  0.5 * t * t * (t - 1),
+];
+
+// Gauss and Hermite's 20 points for averages over a standard normal: exact to degree 39.
+const NODES = [0.3469641570813559, 1.042945348802751, 1.7452473208141268, 2.458663611172368,
+  3.1890148165533896, 3.9439673506573163, 4.734581334046055, 5.5787388058932015,
+  6.510590157013654, 7.619048541679758].flatMap((node) => [-node, node]);
+const NODE_WEIGHTS = [0.2607930634495548, 0.16173933398400003, 0.06150637206397696,
+  0.013997837447100996, 0.0018301031310804924, 0.00012882627996192942, 4.4021210902308646e-06,
+  6.127490259982928e-08, 2.4820623623151797e-10, 1.2578006724379264e-13].flatMap((weight) => [
+  weight, weight]);
+
+/** Averages over q of log p(x|z) p(z), and of it times (ε, ε² - 1) along each axis. */
+function averages(model, x, q) {
+  const { likelihood } = model;
+  const sums = { f: 0, slope: [0, 0], bend: [0, 0] };
+  NODES.forEach((e1, a) => {
+    NODES.forEach((e2, b) => {
+      const e = [e1, e2];
+      const z = e.map((value, axis) => q.mean[axis] + q.sd[axis] * value);
+      const f = likelihood.score(likelihood.compile(model.decode(z)), x) + logPrior(z);
+      const weighted = NODE_WEIGHTS[a] * NODE_WEIGHTS[b] * f;
+      sums.f += weighted;
+      e.forEach((value, axis) => {
+        sums.slope[axis] += weighted * value;
+        sums.bend[axis] += weighted * (value ** 2 - 1);
+      });
+    });
+  });
+  return sums;
+}
+
+/** The ELBO of an image under q = {mean, sd}: E_q[log p(x|z) p(z)] plus q's entropy. */
+export function elbo(model, levels, q) {
+  return withElbo(model, model.likelihood.prepare(levels), q).elbo;
+}
+
+function withElbo(model, x, q) {
+  const sums = averages(model, x, q);
+  const entropy = 1 + LOG_2PI + Math.log(q.sd[0]) + Math.log(q.sd[1]);
+  return { ...q, sums, elbo: sums.f + entropy };
+}
+
+/**
+ * The best q for this one image, step by step: yields ever better {mean, sd, elbo}. Natural
+ * gradients of the ELBO, by Gauss and Hermite's averages (Khan & Lin 2017); where the ELBO would
+ * fall, the step is halved instead.
+ */
+export function* refine(model, levels, q, steps = 100) {
+  const x = model.likelihood.prepare(levels);
+  let best = withElbo(model, x, q);
+  for (let rate = 0.5, step = 0; step < steps && rate > 1e-3; step++) {
+    const precision = best.sd.map((sd, axis) => {
+      const target = -best.sums.bend[axis] / sd ** 2;
+      return Math.max((1 - rate) * sd ** -2 + rate * target, 0.1 * sd ** -2);
+    });
+    const mean = best.mean.map(
+      (m, axis) => m + (rate * best.sums.slope[axis]) / best.sd[axis] / precision[axis],
+    );
+    const next = withElbo(model, x, { mean, sd: precision.map((p) => 1 / Math.sqrt(p)) });
+    const gain = next.elbo - best.elbo;
+    if (gain < 0) {
+      rate /= 2;
+      continue;
+    }
+    best = next;
+    rate = Math.min(1, 1.5 * rate);
+    yield best;
+    if (gain < 1e-7) return;
+  }
+}
