@@ -6,7 +6,9 @@ the hand, and go on without a kernel.
 """
 
 import base64
+import html
 import io
+import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -95,6 +97,26 @@ class _BrowserWidget(anywidget.AnyWidget):
     def model(self) -> VAE:
         """The model that is shown."""
         return self.models[self.decoder]
+
+    def to_html(self) -> str:
+        """The widget in its present state as HTML that needs neither kernel nor network.
+
+        For a page of your own, a slide, or a mail: all is in it, the weights too.
+        """
+        names = set(self.class_trait_names(sync=True)) - set(
+            anywidget.AnyWidget.class_trait_names(sync=True)
+        )
+        state = {name: getattr(self, name) for name in sorted(names)}
+        binary = {
+            name: base64.b64encode(state.pop(name)).decode() for name in ("_weights", "_images")
+        }
+        script = _script().replace("export default", "const widget =")
+        stored = html.escape(json.dumps({"state": state, "binary": binary}))
+        style, page = ((STATIC / name).read_text("utf-8") for name in ("widgets.css", "page.js"))
+        return (
+            f'<div data-vae-state="{stored}"></div><style>{style}</style>'
+            f'<script type="module">{script}{page}</script>'
+        )
 
     def _still(self) -> Figure:
         """A picture of the present state, which a notebook stores beside the live view."""

@@ -208,6 +208,12 @@ class Page {
     this.themes.observe(document.body, { attributeFilter: ["data-jp-theme-name", "class"] });
     this.scheme = matchMedia("(prefers-color-scheme: dark)");
     this.scheme.addEventListener("change", (this.restyled = () => this.restyle()));
+    // Colours are known once the page shows the widget.
+    this.shown = new ResizeObserver(() => {
+      this.shown.disconnect();
+      this.restyle();
+    });
+    this.shown.observe(this.root);
   }
 
   get model() {
@@ -233,6 +239,7 @@ class Page {
   close() {
     for (const [name, react] of this.listeners) this.widget.off(name, react);
     this.themes.disconnect();
+    this.shown.disconnect();
     this.scheme.removeEventListener("change", this.restyled);
   }
 
@@ -332,8 +339,11 @@ class Page {
   }
 }
 
-const figure = (canvas, ...caption) =>
-  element("figure", {}, canvas, element("figcaption", {}, ...caption));
+function figure(canvas, ...caption) {
+  const node = element("figure", {}, canvas, element("figcaption", {}, ...caption));
+  node.style.maxWidth = canvas.style.maxWidth;
+  return node;
+}
 
 // --- the decoder lab -----------------------------------------------------------------------------
 
@@ -393,7 +403,8 @@ class DecoderLab extends Page {
     this.on("decoder view", () => this.background());
     this.on("decoder z seed", () => this.decode());
     this.on("pixel image", () => this.showPixel());
-    this.restyle();
+    this.background();
+    this.decode();
     this.showChoice();
   }
 
@@ -471,7 +482,11 @@ class DecoderLab extends Page {
         context.fillText(this.labels[n], right, down + 3.5);
       });
     }
-    plane.axes(this.ink());
+    const tiled = this.widget.get("view") === "manifold";
+    context.shadowColor = "black"; // light numbers with a dark edge are readable on the tiles
+    context.shadowBlur = tiled ? 4 : 0;
+    plane.axes(tiled ? "white" : this.ink());
+    context.shadowBlur = 0;
     const { canvas } = plane;
     this.still ??= element("canvas", { width: canvas.width, height: canvas.height });
     const still = this.still.getContext("2d");
@@ -620,7 +635,7 @@ function drawPixel({ context, width, height }, pixel, likelihood, value, color, 
   context.fillText(masses ? "probability" : "density", left + 4, top - 5);
   context.textAlign = across(value) > width / 2 ? "right" : "left";
   const side = across(value) > width / 2 ? -4 : 4;
-  context.fillText("this image", across(value) + side, top + 8);
+  context.fillText("this image", across(value) + side, top - 5);
 }
 
 function curvePoints(pixel, [low, high]) {
@@ -887,7 +902,7 @@ class PosteriorMicroscope extends Page {
     near.context.lineWidth = 2;
     for (const k of [1, 2]) {
       near.ellipse(q.mean, q.sd.map((sd) => k * sd), color);
-      if (best) near.ellipse(best.mean, best.sd.map((sd) => k * sd), "white", [5, 4]);
+      if (best) near.ellipse(best.mean, best.sd.map((sd) => k * sd), "#56b4e9", [5, 4]);
     }
   }
 
