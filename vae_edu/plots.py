@@ -235,7 +235,7 @@ def decoded(model, z: Tensor, levels: Tensor, data) -> Figure:
     with figure(1, 5, (11.5, 3.0)) as (fig, (ax, *others)):
         test = model.posterior(likelihood.prepare(data.test_x)).mean
         _draw_plane(ax, model.prior, test, data.test_y)
-        ax.plot(*z, "o", ms=10, mfc="none", mec="black", mew=2)
+        ax.plot(*z.tolist(), "o", ms=10, mfc="none", mec="black", mew=2)
         ax.set(xlabel="$z_1$", ylabel="$z_2$")
         for ax, (title, picture) in zip(others, pictures.items(), strict=True):
             ax.imshow(picture.reshape(data.shape), vmin=0, vmax=1, interpolation="nearest")

@@ -17,17 +17,6 @@ function element(tag, attributes = {}, ...children) {
 
 const number = (value, digits = 2) => value.toFixed(digits).replace("-", "\u2212");
 
-/** Tells the kernel, if there is one, at most ten times a second. */
-function messenger(model) {
-  let timer = null;
-  return () => {
-    timer ??= setTimeout(() => {
-      timer = null;
-      model.save_changes();
-    }, 100);
-  };
-}
-
 /** A canvas with one dot for each pixel of an image. */
 function picture([height, width], label) {
   const canvas = element("canvas", { width, height, role: "img", "aria-label": label });
@@ -186,16 +175,18 @@ class Page {
     this.labels = labels;
     const bytes = widget.get("_images");
     this.images = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    this.tell = messenger(widget);
     this.listeners = [];
-    // JupyterLab would take plain keys for its own commands; the attribute keeps it from that.
-    this.root = element("div", {
-      class: "vae-widget",
-      role: "group",
-      "aria-label": name,
-      "data-lm-suppress-shortcuts": "true",
+    this.root = element("div", { class: "vae-widget", role: "group", "aria-label": name });
+    this.root.addEventListener("keydown", (event) => {
+      if (event.ctrlKey || event.altKey || event.metaKey || !this.key(event.key)) return;
+      event.preventDefault();
+      event.stopPropagation();
     });
-    this.root.addEventListener("keydown", (event) => this.key(event));
+    // JupyterLab would take a plain key for its own commands (M: make this cell text), unless the
+    // focused element says no.
+    this.root.addEventListener("focusin", ({ target }) =>
+      target.setAttribute("data-lm-suppress-shortcuts", true),
+    );
     el.append(this.root);
     this.switch = choice(
       "Decoder",
@@ -226,7 +217,9 @@ class Page {
 
   set(values) {
     for (const [name, value] of Object.entries(values)) this.widget.set(name, value);
-    this.tell();
+    // At once: the kernel's echo of an earlier value would undo one that it has not been told.
+    // ipywidgets itself sends no faster than the kernel answers.
+    this.widget.save_changes();
   }
 
   on(names, react) {
@@ -243,12 +236,11 @@ class Page {
     this.scheme.removeEventListener("change", this.restyled);
   }
 
-  key(event) {
-    const option = this.models[Number(event.key) - 1];
-    if (event.ctrlKey || event.altKey || event.metaKey || !option) return false;
-    this.chooseDecoder(option.label);
-    event.preventDefault();
-    return true;
+  /** Answer to a key, or say that it has no meaning here. */
+  key(key) {
+    const option = this.models[Number(key) - 1];
+    if (option) this.chooseDecoder(option.label);
+    return Boolean(option);
   }
 
   chooseDecoder(label) {
@@ -413,10 +405,11 @@ class DecoderLab extends Page {
     this.decode();
   }
 
-  key(event) {
-    if (super.key(event) || event.ctrlKey || event.altKey || event.metaKey) return;
-    if (event.key === "n") this.drawAgain();
-    if (event.key === "m") this.toggleManifold();
+  key(key) {
+    if (key === "n") this.drawAgain();
+    else if (key === "m") this.toggleManifold();
+    else return super.key(key);
+    return true;
   }
 
   move(z) {
@@ -658,23 +651,20 @@ class PosteriorMicroscope extends Page {
     this.cursor.style.height = `${100 / height}%`;
     this.at = [height >> 1, width >> 1];
     this.mean = picture(this.shape, "mean of p(x|z) at the mean of q");
-    onDrag(this.paper, ([right, down]) => {
-      this.at = [Math.floor(down * height), Math.floor(right * width)];
-      this.brush();
+    onDrag(this.paper, ([right, down], { type }) => {
+      const to = [Math.floor(down * height), Math.floor(right * width)];
+      this.stroke(type === "pointerdown" ? to : this.at, to, this.erasing);
     });
     onArrows(this.paper, ([right, up]) => {
-      const [row, column] = this.at;
-      this.at = [
-        Math.min(Math.max(row - up, 0), height - 1),
-        Math.min(Math.max(column + right, 0), width - 1),
-      ];
+      const inside = (k, n) => Math.min(Math.max(k, 0), n - 1);
+      this.at = [inside(this.at[0] - up, height), inside(this.at[1] + right, width)];
       this.showCursor();
     });
     this.paper.addEventListener("keydown", (event) => {
       const erase = event.key === "Delete" || event.key === "Backspace";
       if (!erase && event.key !== " " && event.key !== "Enter") return;
       event.preventDefault();
-      this.brush(erase);
+      this.stroke(this.at, this.at, erase || this.erasing);
     });
     const button = (text, title, onclick) =>
       element("button", { type: "button", title, onclick }, text);
@@ -753,19 +743,28 @@ class PosteriorMicroscope extends Page {
   }
 
   showCursor() {
-    const [row, column] = this.at;
+    const [row, column] = this.at.map((k, axis) => Math.min(Math.max(k, 0), this.shape[axis] - 1));
     this.cursor.style.left = `${(100 * column) / this.shape[1]}%`;
     this.cursor.style.top = `${(100 * row) / this.shape[0]}%`;
   }
 
-  /** Paint or erase at the cursor: full in the middle, less around it. */
-  brush(erase = this.erasing) {
-    const [height, width] = this.shape;
-    const [row, column] = this.at;
-    if (row < 0 || column < 0 || row >= height || column >= width) return;
-    this.showCursor();
-    const scale = Math.max(1, Math.min(height, width) / 14); // a brush fit for the image's size
+  /** Paint or erase from one pixel to another: a quick hand skips those between. */
+  stroke(from, to, erase) {
     const levels = [...this.widget.get("levels")];
+    const n = Math.max(1, ...to.map((end, axis) => Math.abs(end - from[axis])));
+    for (let k = 0; k <= n; k++) {
+      const at = from.map((start, axis) => Math.round(start + ((to[axis] - start) * k) / n));
+      this.brush(levels, at, erase);
+    }
+    this.at = to;
+    this.showCursor();
+    this.paint(levels);
+  }
+
+  /** Full in the middle, less around it. */
+  brush(levels, [row, column], erase) {
+    const [height, width] = this.shape;
+    const scale = Math.max(1, Math.min(height, width) / 14); // a brush fit for the image's size
     const highest = this.levels - 1;
     for (let i = 0; i < height; i++) {
       for (let j = 0; j < width; j++) {
@@ -778,7 +777,6 @@ class PosteriorMicroscope extends Page {
         }
       }
     }
-    this.paint(levels);
   }
 
   /** A new image or decoder: everything again. */
