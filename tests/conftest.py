@@ -27,3 +27,20 @@ def float64():
 @pytest.fixture(scope="session")
 def digits():
     return data.load("digits")
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory):
+    import browser
+
+    with browser.jupyterlab(tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
+
+
+# Not for the whole session: while Playwright is at work no other test can use asyncio.
+@pytest.fixture(scope="module")
+def chromium():
+    import browser
+
+    with browser.chromium() as chromium:
+        yield chromium

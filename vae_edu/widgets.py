@@ -9,19 +9,24 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import ipywidgets as widgets
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from vae_edu import plots, training
+from vae_edu.lab import DecoderLab, PosteriorMicroscope
 from vae_edu.models import VAE
+
+__all__ = ["DecoderLab", "LiveFigure", "PosteriorMicroscope", "TrainingDashboard"]
 
 
 class _Picture(widgets.VBox):
     """A column of widgets with a picture below, which a notebook stores as a plain image too."""
 
     def __init__(self, description: str, controls: list[widgets.Widget]):
-        self._description, self._layout = description, []
+        self._description, self._layout, self._canvas = description, [], None
         self._image = widgets.Image(format="png")
-        self._image.layout.max_width = "100%"
+        # As wide as it was drawn: the column would stretch it to its own width, and blur the words.
+        self._image.layout.max_width, self._image.layout.align_self = "100%", "flex-start"
         self._error = widgets.HTML()
         # ipywidgets' image has no alt text (and a tooltip breaks its view): unseen words above it.
         unseen = "position:absolute;clip-path:inset(50%)"
@@ -43,9 +48,13 @@ class _Picture(widgets.VBox):
                 figure.set_layout_engine("none")
                 for ax, place in zip(figure.axes, self._layout, strict=True):
                     ax.set_position(place)
-            figure.savefig(buffer, format="png")
+            # One canvas for every redraw: it remembers how large each word is, and its memory is
+            # used again. `figure.savefig` would draw everything twice.
+            self._canvas = self._canvas or FigureCanvasAgg(figure)
+            self._canvas.figure = figure
+            figure.set_canvas(self._canvas)
+            self._canvas.print_png(buffer, pil_kwargs={"compress_level": 1})
             self._layout = [ax.get_position(original=True) for ax in figure.axes]
-            figure.clear()  # it refers to itself: left to the garbage collector, some MB a redraw
         except Exception as error:
             self._tell(error)
             raise
@@ -115,7 +124,10 @@ class LiveFigure(_Picture):
                 raise ValueError(f"no control {name!r}; there are {list(self.controls)}")
             self.controls[name].value = value
 
-    def _redraw(self, _change: Any = None) -> None:
+    def _redraw(self, change: Any = None) -> None:
+        # While a slider moves the axes should stand still, but another option may need other axes.
+        if change and not isinstance(change.owner, (widgets.IntSlider, widgets.FloatSlider)):
+            self._layout = []
         self._show(lambda: self._draw(**self.values))
 
 
@@ -246,6 +258,7 @@ def _control(label: str, control: Any) -> widgets.Widget:
     if isinstance(control, bool):
         return widgets.Checkbox(value=control, indent=False, **wide)
     if isinstance(control, list):
+        wide["style"]["button_width"] = "auto"  # or long options are cut off
         return widgets.ToggleButtons(options=control, **wide)
     if isinstance(control, tuple) and len(control) in (3, 4):
         low, high, step, *start = control
@@ -253,7 +266,7 @@ def _control(label: str, control: Any) -> widgets.Widget:
             kind, middle = widgets.IntSlider, (low + high) // 2
         else:
             kind, middle = widgets.FloatSlider, low + step * round((high - low) / 2 / step)
-        layout = widgets.Layout(width="min(28em, 100%)")
+        layout = widgets.Layout(width="min(36em, 100%)")
         value = start[0] if start else middle
         return kind(value=value, min=low, max=high, step=step, layout=layout, **wide)
     raise TypeError(f"{label}: {control!r} is no control; give (low, high, step), a list or a bool")
