@@ -1,6 +1,8 @@
 """Figures: drawn for every family, labelled, and closed to pyplot."""
 
 import io
+import threading
+import time
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -223,3 +225,22 @@ def test_a_box_prior_is_drawn_as_its_box():
     assert outline.get_xy() == (1, 1) and outline.get_width() == outline.get_height() == 2
     assert ax.get_xlim()[0] <= 1 and ax.get_xlim()[1] >= 3
     assert len(plots.posteriors(LatentGrid(model, points=50), model, x[:2]).axes) == 2
+
+
+def test_two_threads_draw_one_after_the_other():
+    """A slider moved while a cell draws: each figure has the course's style, and no other's axes."""
+    drawn = []
+
+    def draw() -> None:
+        for _ in range(5):
+            with plots.figure(1, 2) as (fig, axes):
+                time.sleep(0.002)
+                drawn.append((plots.plt.rcParams["axes.spines.top"], len(fig.axes), len(axes)))
+
+    threads = [threading.Thread(target=draw) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert drawn == 20 * [(False, 2, 2)]
+    assert plots.plt.rcParams["axes.spines.top"] is True

@@ -4,6 +4,7 @@ The objects of the course always have the same colours, `COLORS`, from Okabe & I
 (2008), which is distinguishable without red-green vision.
 """
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ COLORS = {
     "approximate posterior": "#E69F00",
 }
 STYLE = Path(__file__).with_name("vae_edu.mplstyle")
+# Widgets are answered in a thread beside that of the cells, and pyplot's state is one for both.
+_DRAWING = threading.RLock()
 CLASS_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B57900", "#2E9BDA", "#000000",
                  "#882255", "#666666", "#4B3FBF")  # fmt: skip
 
@@ -34,7 +37,7 @@ def figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.0, 4.
 
     The figure is closed to pyplot, so that a notebook shows it once, where a cell returns it.
     """
-    with plt.style.context(STYLE):
+    with _DRAWING, plt.style.context(STYLE):
         fig, axes = plt.subplots(rows, columns, figsize=size)
         try:
             yield fig, axes
