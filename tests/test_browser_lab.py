@@ -271,7 +271,9 @@ def test_manifold_is_a_picture_of_the_plane(place):
     root.get_by_role("button", name="Manifold").click()
     assert place.get("lab", "view") == "manifold"
     assert root.locator(".vae-plane").evaluate(HASH) != points
-    root.locator(".vae-plane").press("m")
+    assert root.get_by_role("button", name="Manifold").get_attribute("aria-pressed") == "true"
+    root.locator(".vae-about").click()  # a click on mere text is enough for the keys to work
+    place.page.keyboard.press("m")
     assert root.locator(".vae-plane").evaluate(HASH) == points
     root.locator(".vae-plane").press("b")  # a key of JupyterLab's: no cell is added below
     if isinstance(place, InJupyterLab):
@@ -316,10 +318,10 @@ def microscope_numbers(place, family):
 
 
 @torch.no_grad()
-def assert_exact(models, result, levels):
+def assert_exact(models, result, levels, **grid):
     model = models[result["decoder"]]
     x = model.likelihood.prepare(torch.tensor([levels]))
-    grid = LatentGrid(model)
+    grid = LatentGrid(model, **grid)
     assert result["log_marginal"] == pytest.approx(float(grid.log_marginal(x)), abs=0.02)
     q = model.posterior(x)
     assert result["mean"] == pytest.approx(q.mean[0].tolist(), abs=1e-4)
@@ -352,10 +354,21 @@ def test_painting_moves_image_and_posterior(place, models):
     assert (grid[:, 4] == 16).all() and (grid[:, 3] > 0).all() and (grid[:, :3] == 0).all()
     painted = microscope_numbers(place, "gaussian")
     assert painted["log_marginal"] != blank["log_marginal"]
-    assert_exact(models, painted, levels)
+    assert_exact(models, painted, levels, points=800, half_width=18)
     np.testing.assert_allclose(image(paper), 255 * np.array(levels) / 16, atol=0.51)
     root.get_by_role("button", name="Undo").click()
     assert place.get("microscope", "levels") != levels
+
+
+@torch.no_grad()
+def test_an_image_like_no_digit_has_its_exact_posterior_too(place, models):
+    place.set("microscope", "decoder", "bernoulli")
+    place.set("microscope", "levels", [16] * 64)
+    result = microscope_numbers(place, "bernoulli")
+    model = models["bernoulli"]
+    x = model.likelihood.prepare(torch.full((1, 64), 16))
+    exact = LatentGrid(model, points=400, half_width=18).log_marginal(x)
+    assert result["log_marginal"] == pytest.approx(float(exact), abs=0.02)
 
 
 def test_painting_by_keys(place):

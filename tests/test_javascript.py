@@ -250,6 +250,28 @@ def test_exact_posterior_is_the_python_grid_s(shipped, digits, family):
     np.testing.assert_allclose([one["density"] for one in answer], density.exp(), rtol=0.05)
 
 
+@torch.no_grad()
+def test_a_grid_knows_when_the_posterior_leaves_it(shipped, digits):
+    """All white is like no digit: its posterior lies far out, and a wider grid holds it."""
+    model = shipped["bernoulli"]
+    images = [[16] * 64, digits.test_x[0].tolist()]
+    small, wide = ask(
+        model,
+        digits,
+        """return [[200, 4.5], [800, 18]].map(([points, width]) => {
+          const grid = new vae.LatentGrid(model, points, width);
+          return levels.map((l) => grid.posterior(l));
+        }).map((row) => row.map(({ whole, logMarginal }) => [whole, logMarginal]));""",
+        levels=images,
+    )
+    assert [whole for whole, _ in small] == [False, True]
+    assert [whole for whole, _ in wide] == [True, True]
+    x = model.likelihood.prepare(torch.tensor(images))
+    exact = LatentGrid(model, points=400, half_width=18).log_marginal(x)
+    np.testing.assert_allclose([value for _, value in wide], exact, atol=2e-3)
+    assert small[0][1] < float(exact[0]) - 10
+
+
 @SHIPPED
 @torch.no_grad()
 def test_elbo_is_below_log_marginal_by_the_kl(shipped, digits, family):

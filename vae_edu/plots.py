@@ -222,18 +222,22 @@ def decoded(model, z: Tensor, levels: Tensor, data) -> Figure:
     """The latent plane of the test images with one z, and what the decoder makes of it.
 
     z is `[2]`, `levels` `[1, D]` the image that stands first; then the mean of p(x|z), one draw
-    from it and each pixel's standard deviation.
+    from it and each pixel's standard deviation (white is 0.5).
     """
     likelihood, p = model.likelihood, model.decode(z)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        draws = p.sample((200,))
-    brightness = likelihood.image(draws)
+        draws = p.sample((2000,)).to(z.dtype)
+    # How much brightness one unit of x is.
+    n = likelihood.levels
+    unit = 1 if likelihood.name == "bernoulli" else 1 / (n - 1)
+    if likelihood.unit == "nats of a density":
+        unit = n / (n - 1)
     pictures = {
         "image": likelihood.image(likelihood.prepare(levels))[0],
         "mean of p(x|z)": model.mean_image(z),
-        "a draw from p(x|z)": brightness[0],
-        "spread of each pixel": 2 * brightness.std(0),
+        "a draw from p(x|z)": likelihood.image(draws[0]),
+        "spread of each pixel": 2 * unit * draws.std(0),
     }
     with figure(1, 5, (11.5, 3.0)) as (fig, (ax, *others)):
         test = model.posterior(likelihood.prepare(data.test_x)).mean

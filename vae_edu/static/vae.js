@@ -440,6 +440,7 @@ export function randomNumbers(seed) {
 const logPrior = (z) => -LOG_2PI - 0.5 * (z[0] ** 2 + z[1] ** 2);
 const BLOCK = 4; // the coarse look takes one point of each BLOCK x BLOCK
 const NEGLIGIBLE = 25; // nats below the highest coarse point
+const FADED = 9; // nats below it, at the rim: what lies beyond is then less than 1e-3 nats
 const MEMORY = 12e6; // numbers kept, as the decoder's rows, before starting again
 
 /**
@@ -476,7 +477,8 @@ export class LatentGrid {
 
   /**
    * The posterior of an image: `log` is log p(x|z) p(z) at the points that matter and -Infinity
-   * elsewhere, [points²] with the first latent first; with log p(x), the mean and the sd.
+   * elsewhere, [points²] with the first latent first; with log p(x), the mean and the sd, and
+   * whether the grid holds the `whole` of it.
    */
   posterior(levels) {
     const { points, step } = this;
@@ -488,6 +490,10 @@ export class LatentGrid {
       }
     }
     const highest = coarse.reduce((most, point) => Math.max(most, point.log), -Infinity);
+    const whole = coarse.every(
+      ({ i, j, log }) =>
+        log < highest - FADED || (Math.min(i, j) >= BLOCK && Math.max(i, j) < points - BLOCK),
+    );
     const log = new Float64Array(points * points).fill(-Infinity);
     const cells = [];
     for (const { i, j, log: here } of coarse) {
@@ -515,6 +521,7 @@ export class LatentGrid {
     const mean = first.map((sum) => sum / total);
     return {
       log,
+      whole,
       logMarginal: most + Math.log(total) + 2 * Math.log(step),
       mean,
       sd: second.map((sum, axis) => Math.sqrt(Math.max(sum / total - mean[axis] ** 2, 0))),

@@ -176,7 +176,9 @@ class Page {
     const bytes = widget.get("_images");
     this.images = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.listeners = [];
-    this.root = element("div", { class: "vae-widget", role: "group", "aria-label": name });
+    // With a tabindex a click anywhere in it gives it the keys.
+    const attributes = { class: "vae-widget", role: "group", "aria-label": name, tabindex: -1 };
+    this.root = element("div", attributes);
     this.root.addEventListener("keydown", (event) => {
       if (event.ctrlKey || event.altKey || event.metaKey || !this.key(event.key)) return;
       event.preventDefault();
@@ -460,11 +462,13 @@ class DecoderLab extends Page {
     const { plane, model } = this;
     const { context, size } = plane;
     context.clearRect(0, 0, size, size);
-    if (this.widget.get("view") === "manifold") this.drawTiles(model);
+    const tiled = this.widget.get("view") === "manifold";
+    this.tiles.setAttribute("aria-pressed", tiled);
+    if (tiled) this.drawTiles(model);
     const { prior } = this.description.colors;
     context.lineWidth = 1;
     for (const radius of [1, 2, 3]) plane.ellipse([0, 0], [radius, radius], prior);
-    if (this.widget.get("view") === "points") {
+    if (!tiled) {
       context.font = "bold 10px sans-serif";
       context.textAlign = "center";
       const { classColors } = this.description;
@@ -475,7 +479,6 @@ class DecoderLab extends Page {
         context.fillText(this.labels[n], right, down + 3.5);
       });
     }
-    const tiled = this.widget.get("view") === "manifold";
     context.shadowColor = "black"; // light numbers with a dark edge are readable on the tiles
     context.shadowBlur = tiled ? 4 : 0;
     plane.axes(tiled ? "white" : this.ink());
@@ -567,7 +570,7 @@ function describePixel(model, pixel) {
     return `two bars, P(white) = ${number(Math.exp(pixel.logProb(1)))}`;
   }
   const moments = `mean ${number(pixel.mean)}, standard deviation ${number(pixel.sd, 3)}`;
-  if (pixel.values) return `one bar for each of ${pixel.values.length} grey levels, ${moments}`;
+  if (pixel.values) return `a bar for each of ${pixel.values.length} grey levels, ${moments} levels`;
   const family = pixel.logit === undefined ? "Gaussian" : "continuous Bernoulli";
   return `a density, ${family}, ${moments}`;
 }
@@ -624,8 +627,11 @@ function drawPixel({ context, width, height }, pixel, likelihood, value, color, 
   for (const tick of ticks) context.fillText(String(tick), across(tick), top + tall + 13);
   const axis = !masses ? "pixel value" : masses.length === 2 ? "black (0) or white (1)" : "grey level";
   context.fillText(axis, left + inner / 2, height - 3);
-  context.textAlign = "left";
-  context.fillText(masses ? "probability" : "density", left + 4, top - 5);
+  context.save();
+  context.translate(12, top + tall / 2);
+  context.rotate(-Math.PI / 2);
+  context.fillText(masses ? "probability" : "density", 0, 0);
+  context.restore();
   context.textAlign = across(value) > width / 2 ? "right" : "left";
   const side = across(value) > width / 2 ? -4 : 4;
   context.fillText("this image", across(value) + side, top - 5);
@@ -789,12 +795,14 @@ class PosteriorMicroscope extends Page {
     this.paper.show(Array.from(x, (value) => model.likelihood.brightness(value)));
     this.q = model.posterior(levels);
     this.mean.show(model.likelihood.meanImage(model.decode(this.q.mean)));
-    if (model.grid) return this.compute();
+    if (model.grids) return this.compute();
     // The first time the grid of a decoder takes a moment: say so, let the page show it, work.
     this.root.setAttribute("aria-busy", true);
     this.frame = requestAnimationFrame(() =>
       setTimeout(() => {
-        model.grid ??= new LatentGrid(model);
+        // The wider ones for images so odd that their posterior leaves the prior's home.
+        const sizes = [[200, 4.5], [400, 9], [800, 18]];
+        model.grids ??= sizes.map((size) => new LatentGrid(model, ...size));
         if (model === this.model) this.compute();
       }),
     );
@@ -803,7 +811,11 @@ class PosteriorMicroscope extends Page {
   compute() {
     const { model } = this;
     const levels = this.widget.get("levels");
-    this.exact = model.grid.posterior(levels);
+    for (const grid of model.grids) {
+      this.grid = grid;
+      this.exact = grid.posterior(levels);
+      if (this.exact.whole) break;
+    }
     this.q.elbo = elbo(model, levels, this.q);
     this.root.setAttribute("aria-busy", false);
     this.fit.disabled = false;
@@ -859,7 +871,7 @@ class PosteriorMicroscope extends Page {
     const row = (name, value) =>
       element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, number(value)));
     this.numbers.replaceChildren(
-      row("log p(x), exact", exact.logMarginal),
+      row(exact.whole ? "log p(x), exact" : "log p(x), at least", exact.logMarginal),
       row("ELBO of q", q.elbo),
       row("gap = KL(q \u2016 p(z|x))", gap),
       ...(best
@@ -913,7 +925,7 @@ class PosteriorMicroscope extends Page {
     const canvas = this.scratch.get(plane);
     const context = canvas.getContext("2d");
     const dots = context.createImageData(n, n);
-    const { grid } = this.model;
+    const { grid } = this;
     const values = new Float64Array(n * n);
     let most = 0;
     for (let row = 0; row < n; row++) {
