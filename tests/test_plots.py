@@ -228,7 +228,7 @@ def test_a_box_prior_is_drawn_as_its_box():
 
 
 def test_two_threads_draw_one_after_the_other():
-    """A slider moved while a cell draws: each figure has the course's style, and no other's axes."""
+    """A slider moved while a cell draws: each figure has the course's style and its own axes."""
     drawn = []
 
     def draw() -> None:
