@@ -46,6 +46,8 @@ RIGHT = [
     ("07.5", 0),
     ("07.5", 0.0),
     ("07.5", torch.tensor(0)),
+    ("07.5", 0.0011),  # what a simulation gives
+    ("07.5", torch.tensor(-0.0009)),
 ]
 
 WRONG = [
@@ -83,6 +85,7 @@ WRONG = [
     ("07.4", 77, "it is a probability"),
     ("07.5", 1, "copies of each other"),
     ("07.5", 0.21, "mixed up p(x) and p(x|z)"),
+    ("07.5", 0.02, "mixed up p(x) and p(x|z)"),
     ("07.5", -1 / 16, "sides of one die"),
     ("07.5", 5, "between −1 and 1"),
 ]

@@ -20,7 +20,19 @@ export function mlp(layers, x) {
     const out = new Float64Array(bias.length);
     for (let o = 0, w = 0; o < out.length; o++) {
       let sum = bias[o];
-      for (let i = 0; i < n; i++, w++) sum += weight[w] * x[i];
+      // Four sums at a time: one alone would wait for each addition before the next.
+      let a = 0;
+      let b = 0;
+      let c = 0;
+      let i = 0;
+      for (; i + 3 < n; i += 4, w += 4) {
+        sum += weight[w] * x[i];
+        a += weight[w + 1] * x[i + 1];
+        b += weight[w + 2] * x[i + 2];
+        c += weight[w + 3] * x[i + 3];
+      }
+      for (; i < n; i++, w++) sum += weight[w] * x[i];
+      sum += a + b + c;
       out[o] = index < layers.length - 1 ? Math.tanh(sum) : sum;
     }
     x = out;
@@ -367,11 +379,11 @@ class ContinuousBernoulli extends LogitScore(Density) {
   }
 }
 
-/** Families over grey levels: a table of each pixel's log-masses. */
+/** Families over grey levels: `fill` writes a pixel's log-masses into a table. */
 class Masses extends Likelihood {
   compile(f) {
     const row = new Float32Array(this.dim * this.levels); // float32: thousands of rows are kept
-    for (let i = 0; i < this.dim; i++) row.set(this.logMasses(f, i), i * this.levels);
+    for (let i = 0; i < this.dim; i++) this.fill(row, i * this.levels, f, i);
     return row;
   }
 
@@ -382,33 +394,39 @@ class Masses extends Likelihood {
   }
 
   pixel(f, i) {
-    return discrete(this.logMasses(f, i));
+    const logMasses = new Float64Array(this.levels);
+    this.fill(logMasses, 0, f, i);
+    return discrete(logMasses);
   }
 }
 
 class Categorical extends Masses {
-  logMasses(f, i) {
-    const logits = f.subarray(i * this.levels, (i + 1) * this.levels);
-    const largest = Math.max(...logits);
+  fill(table, at, f, i) {
+    const { levels } = this;
+    const first = i * levels;
+    let largest = -Infinity;
+    for (let k = 0; k < levels; k++) largest = Math.max(largest, f[first + k]);
     let sum = 0;
-    for (const logit of logits) sum += Math.exp(logit - largest);
+    for (let k = 0; k < levels; k++) sum += Math.exp(f[first + k] - largest);
     const total = largest + Math.log(sum);
-    return logits.map((logit) => logit - total);
+    for (let k = 0; k < levels; k++) table[at + k] = f[first + k] - total;
   }
 }
 
 class DiscretizedLogistic extends Masses {
-  logMasses(f, i) {
+  fill(table, at, f, i) {
     const { dim, levels } = this;
     const loc = f[i] + 0.5;
     const inverseScale = Math.exp(-clamp(f[dim + i] - Math.log(4), -40, 40));
     // With s the sigmoid, s(a) - s(b) = s(a) s(-b) (1 - exp(b - a)): factors that never cancel.
     const binFactor = Math.log(-Math.expm1(-inverseScale / levels));
-    return Float64Array.from({ length: levels }, (_, k) => {
-      const belowUpper = k === levels - 1 ? 0 : -softplus(-((k + 1) / levels - loc) * inverseScale);
-      const aboveLower = k === 0 ? 0 : -softplus((k / levels - loc) * inverseScale);
-      return belowUpper + aboveLower + (k === 0 || k === levels - 1 ? 0 : binFactor);
-    });
+    for (let k = 0; k < levels; k++) table[at + k] = k % (levels - 1) ? binFactor : 0;
+    for (let k = 1; k < levels; k++) {
+      const edge = (k / levels - loc) * inverseScale;
+      const above = softplus(edge); // -log s(-edge); and softplus(-edge) is softplus(edge) - edge
+      table[at + k] -= above;
+      table[at + k - 1] -= above - edge;
+    }
   }
 }
 
@@ -441,7 +459,7 @@ const logPrior = (z) => -LOG_2PI - 0.5 * (z[0] ** 2 + z[1] ** 2);
 const BLOCK = 4; // the coarse look takes one point of each BLOCK x BLOCK
 const NEGLIGIBLE = 25; // nats below the highest coarse point
 const FADED = 9; // nats below it, at the rim: what lies beyond is then less than 1e-3 nats
-const MEMORY = 12e6; // numbers kept, as the decoder's rows, before starting again
+const MEMORY = 24e6; // numbers kept, as the decoder's rows, before starting again
 
 /**
  * The exact posterior on the same grid as Python's `exact.LatentGrid`: points x points midpoints
@@ -466,10 +484,7 @@ export class LatentGrid {
     let row = this.rows.get(i * points + j);
     if (!row) {
       row = model.likelihood.compile(model.decode(z));
-      if ((this.kept += row.length) > MEMORY) {
-        this.rows.clear();
-        this.kept = row.length;
-      }
+      this.kept += row.length;
       this.rows.set(i * points + j, row);
     }
     return model.likelihood.score(row, x) + logPrior(z);
@@ -482,6 +497,10 @@ export class LatentGrid {
    */
   posterior(levels) {
     const { points, step } = this;
+    if (this.kept > MEMORY) {
+      this.rows.clear();
+      this.kept = 0;
+    }
     const x = this.model.likelihood.prepare(levels);
     const coarse = [];
     for (let i = BLOCK >> 1; i < points; i += BLOCK) {
@@ -571,10 +590,12 @@ function averages(model, x, q) {
   const sums = { f: 0, slope: [0, 0], bend: [0, 0] };
   NODES.forEach((e1, a) => {
     NODES.forEach((e2, b) => {
+      const weight = NODE_WEIGHTS[a] * NODE_WEIGHTS[b];
+      if (weight < 1e-9) return; // a corner: half of the points, and nothing of the average
       const e = [e1, e2];
       const z = e.map((value, axis) => q.mean[axis] + q.sd[axis] * value);
       const f = likelihood.score(likelihood.compile(model.decode(z)), x) + logPrior(z);
-      const weighted = NODE_WEIGHTS[a] * NODE_WEIGHTS[b] * f;
+      const weighted = weight * f;
       sums.f += weighted;
       e.forEach((value, axis) => {
         sums.slope[axis] += weighted * value;
