@@ -10,7 +10,7 @@ ROOT_FLAG := $(if $(filter 0,$(shell id -u)),--allow-root)
 # Packages are not compiled when they are installed, so this must not keep them from it for ever.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: lab run test notebooks setup clean
+.PHONY: lab run test notebooks site setup clean
 
 lab: setup
 	$(VENV) -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/$(START) $(ROOT_FLAG) $(ARGS)
@@ -28,9 +28,12 @@ test: setup
 notebooks: setup
 	$(VENV) tools/notebooks.py execute
 
+site: setup
+	$(VENV) tools/site.py $(ARGS)
+
 setup:
 	@$(PYTHON3) bootstrap.py
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build site *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} + -o -name .ipynb_checkpoints -prune -exec rm -rf {} +

@@ -346,7 +346,7 @@ def test_painting_moves_image_and_posterior(place, models):
     root.get_by_role("button", name="Blank").click()
     assert place.get("microscope", "levels") == [0] * 64
     blank = microscope_numbers(place, "gaussian")
-    assert_exact(models, blank, [0] * 64)
+    assert_exact(models, blank, [0] * 64, points=800, half_width=18)
     paper = root.locator(".vae-paper canvas").first
     drag(place, paper, (0.55, 0.1), (0.55, 0.95))  # a stroke down: a one
     levels = place.get("microscope", "levels")

@@ -10,6 +10,7 @@ import html
 import io
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,8 @@ class _BrowserWidget(anywidget.AnyWidget):
         return f"{type(self).__name__}: {', '.join(self.models)}"
 
     def _repr_mimebundle_(self, **kwargs: Any):
+        if os.environ.get("VAE_EDU_STATIC"):  # tools/site.py: a page that will have no kernel
+            return {"text/plain": repr(self), "text/html": self.to_html()}, {}
         bundle = super()._repr_mimebundle_(**kwargs) or {}
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
         buffer = io.BytesIO()

@@ -456,20 +456,26 @@ export function randomNumbers(seed) {
 // --- exact and approximate inference, prior N(0, I) in the plane ---------------------------------
 
 const logPrior = (z) => -LOG_2PI - 0.5 * (z[0] ** 2 + z[1] ** 2);
-const BLOCK = 4; // the coarse look takes one point of each BLOCK x BLOCK
-const NEGLIGIBLE = 25; // nats below the highest coarse point
+const COARSE = 4; // the first look takes one point in so many along each axis
+const HOME = 4.5; // how far it looks, to each side, whatever the image
+const FAINT = 18; // nats below the highest point of the first look: there may be more beside it
+const NEGLIGIBLE = 12; // nats below the highest point: all that lies lower is less than 1e-4 nats
 const FADED = 9; // nats below it, at the rim: what lies beyond is then less than 1e-3 nats
-const MEMORY = 24e6; // numbers kept, as the decoder's rows, before starting again
+const SETTLED = 0.02; // what half of the points may get wrong where all of them are enough
+const MEMORY = 20e6; // numbers kept of points beyond the first look's, before starting again
 
 /**
- * The exact posterior on the same grid as Python's `exact.LatentGrid`: points x points midpoints
- * over [-halfWidth, halfWidth]². A coarse look finds the blocks where the posterior is, and only
- * their points are computed; what the decoder says at a point is kept for the next image.
+ * The exact posterior on points of the same grid as Python's `exact.LatentGrid`: points x points
+ * midpoints over [-halfWidth, halfWidth]². The first look takes every fourth point along each axis
+ * near the origin, and goes outward where the posterior does. Then points are added between those
+ * that matter until half of them give the same answer: for a smooth function such sums converge
+ * faster than any power of the step. What the decoder says at a point is kept for the next image.
  */
 export class LatentGrid {
-  constructor(model, points = 200, halfWidth = 4.5) {
+  constructor(model, points = 200, halfWidth = HOME) {
     Object.assign(this, { model, points, halfWidth, step: (2 * halfWidth) / points });
-    this.rows = new Map();
+    this.coarse = new Map();
+    this.fine = new Map();
     this.kept = 0;
   }
 
@@ -478,92 +484,133 @@ export class LatentGrid {
   }
 
   /** log p(x|z) p(z) at grid point (i, j), for prepared x. */
-  logJoint(x, i, j) {
+  logJoint(x, i, j, rows) {
     const { model, points } = this;
     const z = [this.coordinate(i), this.coordinate(j)];
-    let row = this.rows.get(i * points + j);
+    let row = rows.get(i * points + j);
     if (!row) {
       row = model.likelihood.compile(model.decode(z));
-      this.kept += row.length;
-      this.rows.set(i * points + j, row);
+      if (rows === this.fine) this.kept += row.length;
+      rows.set(i * points + j, row);
     }
     return model.likelihood.score(row, x) + logPrior(z);
   }
 
   /**
    * The posterior of an image: `log` is log p(x|z) p(z) at the points that matter and -Infinity
-   * elsewhere, [points²] with the first latent first; with log p(x), the mean and the sd, and
-   * whether the grid holds the `whole` of it.
+   * elsewhere, [points²] with the first latent first, known at every `stride`-th point from `first`
+   * on; with log p(x), the mean and the sd, and whether the grid holds the `whole` of it.
    */
   posterior(levels) {
-    const { points, step } = this;
+    const { points } = this;
     if (this.kept > MEMORY) {
-      this.rows.clear();
+      this.fine.clear();
       this.kept = 0;
     }
     const x = this.model.likelihood.prepare(levels);
-    const coarse = [];
-    for (let i = BLOCK >> 1; i < points; i += BLOCK) {
-      for (let j = BLOCK >> 1; j < points; j += BLOCK) {
-        coarse.push({ i, j, log: this.logJoint(x, i, j) });
-      }
-    }
-    const highest = coarse.reduce((most, point) => Math.max(most, point.log), -Infinity);
-    const whole = coarse.every(
-      ({ i, j, log }) =>
-        log < highest - FADED || (Math.min(i, j) >= BLOCK && Math.max(i, j) < points - BLOCK),
-    );
     const log = new Float64Array(points * points).fill(-Infinity);
     const cells = [];
-    for (const { i, j, log: here } of coarse) {
-      if (here < highest - NEGLIGIBLE) continue;
-      const [i0, j0] = [i - (BLOCK >> 1), j - (BLOCK >> 1)];
-      for (let a = i0; a < Math.min(i0 + BLOCK, points); a++) {
-        for (let b = j0; b < Math.min(j0 + BLOCK, points); b++) {
-          log[a * points + b] = this.logJoint(x, a, b);
-          cells.push([a, b]);
-        }
-      }
-    }
-    const most = cells.reduce((m, [a, b]) => Math.max(m, log[a * points + b]), -Infinity);
-    let total = 0;
-    const first = [0, 0];
-    const second = [0, 0];
-    for (const [a, b] of cells) {
-      const weight = Math.exp(log[a * points + b] - most);
-      total += weight;
-      [a, b].forEach((k, axis) => {
-        first[axis] += weight * this.coordinate(k);
-        second[axis] += weight * this.coordinate(k) ** 2;
-      });
-    }
-    const mean = first.map((sum) => sum / total);
-    return {
-      log,
-      whole,
-      logMarginal: most + Math.log(total) + 2 * Math.log(step),
-      mean,
-      sd: second.map((sum, axis) => Math.sqrt(Math.max(sum / total - mean[axis] ** 2, 0))),
+    let highest = -Infinity;
+    const visit = (i, j, rows) => {
+      if (i < 0 || j < 0 || i >= points || j >= points || log[i * points + j] > -Infinity) return;
+      const value = this.logJoint(x, i, j, rows);
+      log[i * points + j] = value;
+      cells.push([i, j]);
+      highest = Math.max(highest, value);
     };
+    const within = (nats) => ([i, j]) => log[i * points + j] > highest - nats;
+    const around = ([i, j], reach, rows) => {
+      for (let a = -reach; a <= reach; a += reach) {
+        for (let b = -reach; b <= reach; b += reach) visit(i + a, j + b, rows);
+      }
+    };
+    const from = Math.max(0, Math.round((this.halfWidth - HOME) / this.step)) + COARSE / 2;
+    for (let i = from; i < points - from + COARSE / 2; i += COARSE) {
+      for (let j = from; j < points - from + COARSE / 2; j += COARSE) visit(i, j, this.coarse);
+    }
+    for (let k = 0; k < cells.length; k++) {
+      if (within(FAINT)(cells[k])) around(cells[k], COARSE, this.coarse);
+    }
+    const rim = (k) => k < COARSE || k >= points - COARSE;
+    const whole = !cells.some(
+      ([i, j]) => (rim(i) || rim(j)) && log[i * points + j] >= highest - FADED,
+    );
+    let stride = COARSE;
+    let sums = this.moments(log, cells, highest, stride);
+    while (stride > 1 && !sums.settled) {
+      const nats = stride === COARSE ? FAINT : NEGLIGIBLE;
+      stride /= 2;
+      for (const cell of cells.filter(within(nats))) around(cell, stride, this.fine);
+      sums = this.moments(log, cells, highest, stride);
+    }
+    return { log, whole, stride, first: stride === COARSE ? COARSE / 2 : 0, ...sums };
   }
 
-  /** The density p(z|x) between the grid's points, by cubic interpolation of its logarithm. */
-  density({ log, logMarginal }, z) {
-    const { points } = this;
-    const at = z.map((value) => (value + this.halfWidth) / this.step - 0.5);
-    const [i, j] = at.map(Math.floor);
-    const [u, v] = [cubic(at[0] - i), cubic(at[1] - j)];
-    let sum = 0;
-    for (let a = 0; a < 4; a++) {
-      for (let b = 0; b < 4; b++) {
-        const [row, column] = [i + a - 1, j + b - 1];
-        const inside = row >= 0 && column >= 0 && row < points && column < points;
-        const value = inside ? log[row * points + column] : -Infinity;
-        if (value === -Infinity) return 0;
-        sum += u[a] * v[b] * value;
+  /** log p(x), mean and sd, and whether half of the points (three halves are tried) would do. */
+  moments(log, cells, highest, stride) {
+    // All of them; then every other row, column, and diagonal.
+    const kinds = [() => true, (i) => i & 1, (_, j) => j & 1, (i, j) => (i + j) & 1];
+    const [all, ...halves] = kinds.map((kind, k) => {
+      let [total, m1, m2, s1, s2] = [0, 0, 0, 0, 0];
+      for (const [i, j] of cells) {
+        if (!kind(Math.floor(i / stride), Math.floor(j / stride))) continue;
+        const weight = Math.exp(log[i * this.points + j] - highest);
+        const [a, b] = [this.coordinate(i), this.coordinate(j)];
+        total += weight;
+        m1 += weight * a;
+        m2 += weight * b;
+        s1 += weight * a * a;
+        s2 += weight * b * b;
       }
-    }
-    return Math.exp(sum - logMarginal);
+      const mean = [m1 / total, m2 / total];
+      const sd = [s1, s2].map((s, axis) => Math.sqrt(Math.max(s / total - mean[axis] ** 2, 0)));
+      const area = (stride * this.step) ** 2 * (k ? 2 : 1);
+      return { logMarginal: highest + Math.log(total * area), mean, sd };
+    });
+    const near = (a, b, unit) => Math.abs(a - b) < SETTLED * unit;
+    const settled = halves.every(
+      ({ logMarginal, mean, sd }) =>
+        near(logMarginal, all.logMarginal, 1) &&
+        [0, 1].every((k) => near(mean[k], all.mean[k], sd[k]) && near(sd[k], all.sd[k], sd[k])),
+    );
+    return { ...all, settled };
+  }
+
+  /**
+   * The density p(z|x) at all (z₁, z₂) of two lists, z₂ by z₂, by cubic interpolation of its
+   * logarithm.
+   */
+  densities({ log, logMarginal, stride, first }, firsts, seconds) {
+    const { points } = this;
+    const known = Math.floor((points - 1 - first) / stride);
+    const placed = (list) =>
+      list.map((z) => {
+        const at = ((z + this.halfWidth) / this.step - 0.5 - first) / stride;
+        const k = Math.floor(at);
+        return { k, weights: cubic(at - k), inside: k >= 1 && k + 2 <= known };
+      });
+    const [columns, rows] = [placed(firsts), placed(seconds)];
+    const values = new Float64Array(columns.length * rows.length);
+    rows.forEach((row, r) =>
+      columns.forEach((column, c) => {
+        if (!row.inside || !column.inside) return;
+        let sum = 0;
+        for (let a = 0; a < 4; a++) {
+          let at = (first + (column.k + a - 1) * stride) * points + first + (row.k - 1) * stride;
+          for (let b = 0; b < 4; b++, at += stride) {
+            if (log[at] === -Infinity) return;
+            sum += column.weights[a] * row.weights[b] * log[at];
+          }
+        }
+        values[r * columns.length + c] = Math.exp(sum - logMarginal);
+      }),
+    );
+    return values;
+  }
+
+  /** The density p(z|x) at one place. */
+  density(posterior, [a, b]) {
+    return this.densities(posterior, [a], [b])[0];
   }
 }
 

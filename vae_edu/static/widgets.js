@@ -795,14 +795,13 @@ class PosteriorMicroscope extends Page {
     this.paper.show(Array.from(x, (value) => model.likelihood.brightness(value)));
     this.q = model.posterior(levels);
     this.mean.show(model.likelihood.meanImage(model.decode(this.q.mean)));
-    if (model.grids) return this.compute();
+    if (model.grid) return this.compute();
     // The first time the grid of a decoder takes a moment: say so, let the page show it, work.
     this.root.setAttribute("aria-busy", true);
     this.frame = requestAnimationFrame(() =>
       setTimeout(() => {
-        // The wider ones for images so odd that their posterior leaves the prior's home.
-        const sizes = [[200, 4.5], [400, 9], [800, 18]];
-        model.grids ??= sizes.map((size) => new LatentGrid(model, ...size));
+        // So wide for images so odd that their posterior leaves the prior's home.
+        model.grid ??= new LatentGrid(model, 800, 18);
         if (model === this.model) this.compute();
       }),
     );
@@ -811,11 +810,7 @@ class PosteriorMicroscope extends Page {
   compute() {
     const { model } = this;
     const levels = this.widget.get("levels");
-    for (const grid of model.grids) {
-      this.grid = grid;
-      this.exact = grid.posterior(levels);
-      if (this.exact.whole) break;
-    }
+    this.exact = model.grid.posterior(levels);
     this.q.elbo = elbo(model, levels, this.q);
     this.root.setAttribute("aria-busy", false);
     this.fit.disabled = false;
@@ -925,20 +920,13 @@ class PosteriorMicroscope extends Page {
     const canvas = this.scratch.get(plane);
     const context = canvas.getContext("2d");
     const dots = context.createImageData(n, n);
-    const { grid } = this;
-    const values = new Float64Array(n * n);
-    let most = 0;
-    for (let row = 0; row < n; row++) {
-      for (let column = 0; column < n; column++) {
-        const z = plane.fromShare([(column + 0.5) / n, (row + 0.5) / n]);
-        const value = grid.density(this.exact, z);
-        values[row * n + column] = value;
-        most = Math.max(most, value);
-      }
-    }
+    const middles = Array.from({ length: n }, (_, k) => plane.fromShare(Array(2).fill((k + 0.5) / n)));
+    const [right, up] = [0, 1].map((axis) => middles.map((z) => z[axis]));
+    const values = this.model.grid.densities(this.exact, right, up);
+    const most = values.reduce((a, b) => Math.max(a, b), 0) || 1;
     values.forEach((value, k) => {
-      const [red, green, blue] = heat(Math.sqrt(value / (most || 1)));
-      dots.data.set([red, green, blue, 255], 4 * k);
+      const color = HEAT[Math.round(Math.sqrt(value / most) * (HEAT.length - 1))];
+      dots.data.set(color, 4 * k);
     });
     context.putImageData(dots, 0, 0);
     plane.context.imageSmoothingEnabled = true;
@@ -953,7 +941,9 @@ class PosteriorMicroscope extends Page {
   }
 }
 
-/** Black over the posterior's own colour to white. */
+/** Black over the posterior's own colour to white, opaque. */
+const HEAT = Array.from({ length: 256 }, (_, k) => [...heat(k / 255), 255]);
+
 function heat(share) {
   const stops = [[12, 8, 20], [96, 52, 82], [204, 121, 167], [255, 240, 250]];
   const at = Math.min(share, 0.9999) * (stops.length - 1);

@@ -1,0 +1,277 @@
+"""How fast the widgets follow the hand: in the browser, and through the kernel beside it.
+
+    python benchmarks/browser.py [--quick] [--json PATH]
+
+Everything is measured in one run of a real JupyterLab in headless Chromium, with the models that
+come with the package. See README.md beside this file.
+"""
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
+import pytest
+from foundation import ROOT, Row, machine, table
+from tqdm import tqdm
+
+sys.path.insert(0, str(ROOT / "tests"))
+
+import browser
+
+from vae_edu import likelihoods
+
+FAMILIES = list(likelihoods.FAMILIES)
+CELLS = [
+    """
+import io
+import ipywidgets, torch
+from PIL import Image
+from vae_edu import data, likelihoods, pretrained
+from vae_edu.widgets import DecoderLab, PosteriorMicroscope
+torch.set_num_threads(1)
+images = data.load("digits")
+models = {family: pretrained.load(family, images) for family in likelihoods.FAMILIES}
+""",
+    "DecoderLab(models, images)",
+    "PosteriorMicroscope(models, images)",
+    # The least that a kernel can do: no figure, no axes, 64 pixels as PNG.
+    """
+slider = ipywidgets.FloatSlider(min=-3, max=3, step=0.02, value=-2)
+picture = ipywidgets.Image(format="png", width=160)
+@torch.no_grad()
+def show(change):
+    mean = models["gaussian"].mean_image(torch.tensor([slider.value, 0.5]))
+    dots, file = (255 * mean).byte().reshape(8, 8).numpy(), io.BytesIO()
+    Image.fromarray(dots).save(file, "png")
+    picture.value = file.getvalue()
+slider.observe(show, "value")
+show(None)
+ipywidgets.VBox([slider, picture])
+""",
+]
+
+# What the measurements share. A pointer that is only moved, with its button down, is a drag; a
+# made-up one can't be captured, so it is never put down.
+TOOLS = """
+  const frame = () => new Promise(done => requestAnimationFrame(done));
+  const group = name => document.querySelector(`[role=group][aria-label="${name}"]`);
+  const point = (canvas, right, down) => {
+    const box = canvas.getBoundingClientRect();
+    canvas.dispatchEvent(new PointerEvent('pointermove', {
+      bubbles: true, buttons: 1, pointerId: 1,
+      clientX: box.left + right * box.width, clientY: box.top + down * box.height,
+    }));
+  };
+  const circle = k => [0.5 + 0.3 * Math.cos(k / 9), 0.5 + 0.3 * Math.sin(k / 9)];
+  const read = canvas => {
+    const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    return data.join();
+  };
+  const button = (root, name) =>
+    [...root.querySelectorAll('button')].find(({textContent}) => textContent === name);
+"""
+DRAG = """
+  const lab = group('Decoder lab');
+  const [plane, mean] = ['.vae-plane', '.vae-pictures canvas'].map(s => lab.querySelector(s));
+  const times = [];
+  for (let k = 0, before = read(mean), after; k < n; k++, before = after) {
+    await frame();
+    const start = performance.now();
+    point(plane, ...circle(k));
+    after = read(mean);
+    times.push(performance.now() - start);
+    if (after === before) throw Error('the picture stands still');
+  }
+  return times;
+"""
+KEYS = """
+  const handle = document.querySelector('.noUi-handle');
+  const picture = document.querySelector('img.widget-image');
+  const times = [];
+  for (let k = 0; k < n; k++) {
+    await frame();
+    const start = performance.now();
+    await new Promise((done, fail) => {
+      picture.addEventListener('load', done, {once: true});
+      setTimeout(() => fail(Error('the picture stands still')), 10000);
+      handle.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight', bubbles: true}));
+    });
+    times.push(performance.now() - start);
+  }
+  return times;
+"""
+FRAMES = """
+  const plane = group('Decoder lab').querySelector('.vae-plane');
+  const times = [await frame()];
+  for (let k = 0; times.at(-1) - times[0] < 1000 * n; k++) {
+    point(plane, ...circle(k));
+    times.push(await frame());
+  }
+  return times;
+"""
+SWITCH = """
+  const lab = group('Decoder lab');
+  const mean = lab.querySelector('.vae-pictures canvas');
+  const families = [...lab.querySelectorAll('[aria-label=Decoder] button')];
+  const times = Object.fromEntries(families.map(({textContent}) => [textContent, []]));
+  for (let k = 1; k <= n * families.length; k++) {
+    await frame();
+    const before = read(mean), family = families[k % families.length];
+    const start = performance.now();
+    family.click();
+    const after = read(mean);
+    times[family.textContent].push(performance.now() - start);
+    if (after === before) throw Error('the picture stands still');
+  }
+  return times;
+"""
+STROKES = """
+  const root = group('Posterior microscope');
+  const paper = root.querySelector('.vae-paper canvas');
+  const idle = async () => {
+    do await frame(); while (root.getAttribute('aria-busy') === 'true');
+  };
+  button(root, 'Blank').click();
+  const start = performance.now();
+  button(root, family).click();
+  await idle();
+  const first = performance.now() - start;
+  const times = [];
+  for (let k = 0; k < n; k++) {
+    await idle();
+    if (k % 10 === 0) button(root, 'Blank').click();
+    await idle();
+    const start = performance.now();
+    point(paper, (0.5 + 3 * k % 8) / 8, (0.5 + k % 10 * 0.7) / 8);
+    times.push(performance.now() - start);
+  }
+  return {first, times};
+"""
+FIRST_PAINT = """
+  const start = performance.now();
+  const run = window.jupyterapp.commands.execute('notebook:run-all-cells');
+  while (!group('Decoder lab')?.querySelector('.vae-plane').clientWidth) {
+    if (performance.now() - start > 120000) throw Error('no lab in 120 s');
+    await frame();
+  }
+  await frame();
+  const seconds = (performance.now() - start) / 1000;
+  await run;
+  return seconds;
+"""
+
+
+class Settings(NamedTuple):
+    drags: int
+    keys: int
+    seconds: float
+    rounds: int
+    strokes: int
+
+
+FULL, QUICK = Settings(300, 60, 3, 10, 30), Settings(30, 6, 1, 2, 10)
+
+
+def measure(notebook: browser.Notebook, script: str, **values):
+    """What the script returns; its `values` are variables of it."""
+    late = "new Promise((_, fail) => setTimeout(() => fail(Error('no answer in 300 s')), 300000))"
+    script = f"async ({{{', '.join(values)}}}) => {{ {TOOLS} {script} }}"
+    return notebook.page.evaluate(f"values => Promise.race([({script})(values), {late}])", values)
+
+
+def summary(times: list[float]) -> dict[str, float]:
+    return {
+        "ms median": statistics.median(times),
+        "ms 95%": statistics.quantiles(times, n=20)[-1],
+        "ms longest": max(times),
+    }
+
+
+def on_one_page(notebook: browser.Notebook, settings: Settings, bar: tqdm) -> Iterator[Row]:
+    """Everything but the first paint."""
+    notebook.run()
+    notebook.show(1)
+    here = summary(measure(notebook, DRAG, n=settings.drags))
+    goal, met = "median under 5 ms", here["ms median"] < 5
+    yield Row("drag z", "lab, in the browser", here, goal, met)
+    bar.update()
+
+    stamps = measure(notebook, FRAMES, n=settings.seconds)
+    gaps = [b - a for a, b in pairwise(stamps)]
+    values = {"frames/s": 1000 * len(gaps) / sum(gaps), "ms longest frame": max(gaps)}
+    yield Row("drag z", "frames", values, "at least 55 frames/s", values["frames/s"] >= 55)
+    bar.update()
+
+    for family, times in measure(notebook, SWITCH, n=settings.rounds).items():
+        values = {"ms first": times[0]} | summary(times)
+        met = values["ms longest"] < 50
+        yield Row("switch of decoder", family, values, "under 50 ms", met)
+    bar.update()
+
+    notebook.show(2)
+    for family in FAMILIES:
+        # The first decoder is on the page already, and its grid with it.
+        measured = measure(notebook, STROKES, n=settings.strokes, family=family)
+        values = {"ms first look": measured["first"]} | summary(measured["times"])
+        met = values["ms 95%"] < 100
+        yield Row("posterior after a stroke", family, values, "95% under 100 ms", met)
+        bar.update()
+
+    notebook.show(3)
+    there = summary(measure(notebook, KEYS, n=settings.keys))
+    there["times the lab's"] = there["ms median"] / here["ms median"]
+    met = there["times the lab's"] >= 10
+    yield Row("move z", "slider, through the kernel", there, "at least 10 times the lab's", met)
+    bar.update()
+    if notebook.complaints:
+        raise RuntimeError("\n".join(notebook.complaints))
+
+
+def run(settings: Settings) -> list[Row]:
+    """All rows of the table."""
+    rows = []
+    with tempfile.TemporaryDirectory() as name, tqdm(total=5 + len(FAMILIES)) as bar:
+        folder = Path(name)
+        cells = [nbformat.v4.new_code_cell(code.strip()) for code in CELLS]
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        book = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+        nbformat.write(book, folder / "widgets.ipynb")
+        with browser.chromium() as chromium, browser.jupyterlab(folder / "server") as lab:
+            with lab.open(chromium, folder / "widgets.ipynb") as notebook:
+                rows += on_one_page(notebook, settings, bar)
+            with lab.open(chromium, ROOT / "notebooks" / "00_start_here.ipynb") as notebook:
+                values = {"s": measure(notebook, FIRST_PAINT)}
+            bar.update()
+    rows.append(Row("Run All to the lab", "notebook 00", values, "within 5 s", values["s"] <= 5))
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="short runs, to see that all works")
+    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
+    arguments = parser.parse_args()
+    before = machine()
+    try:
+        rows = run(QUICK if arguments.quick else FULL)
+    except pytest.skip.Exception as missing:
+        sys.exit(str(missing))
+    after = machine()
+    print(f"\n{before['cores']} cores, load {before['load']} before and {after['load']} after, "
+          f"Python {before['python']}, torch {before['torch']}\n")  # fmt: skip
+    print(table(rows))
+    if arguments.json:
+        report = {"before": before, "after": after, "quick": arguments.quick}
+        report["rows"] = [row._asdict() for row in rows]
+        arguments.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    main()

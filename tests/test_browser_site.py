@@ -1,0 +1,156 @@
+"""The static site as a reader without kernel and network meets it, in a real browser."""
+
+import re
+import subprocess
+import sys
+from urllib.parse import unquote, urldefrag, urljoin
+
+import bs4
+import nbformat
+import numpy as np
+import pytest
+import torch
+from browser import ROOT
+
+from vae_edu import pretrained
+
+WIDGETS = """
+from vae_edu import data, pretrained
+from vae_edu.widgets import DecoderLab, LiveFigure, PosteriorMicroscope
+images = data.load("digits")
+vaes = {family: pretrained.load(family, images) for family in ("gaussian", "bernoulli")}
+lab = DecoderLab(vaes, images)
+lab
+"""
+FIGURE = """
+from matplotlib.figure import Figure
+def draw(k):
+    figure = Figure(figsize=(2, 1))
+    figure.subplots().plot([0, k])
+    return figure
+LiveFigure(draw, "a line to k", k=(0, 4, 1))
+"""
+MARKDOWN = r"""# Widgets & formulas
+A function $\log p(x \mid z)$, code `$x$`, and [the likelihood](02_likelihood.ipynb).
+```
+$$ not a formula $$
+```
+"""
+
+
+def site(*arguments):
+    command = [sys.executable, ROOT / "tools" / "site.py", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The whole course with its stored outputs, and one more notebook that is executed."""
+    here = tmp_path_factory.mktemp("site")
+    cells = [nbformat.v4.new_markdown_cell(MARKDOWN)]
+    cells += [nbformat.v4.new_code_cell(c) for c in (WIDGETS, "PosteriorMicroscope(vaes, images)")]
+    cells.append(nbformat.v4.new_code_cell(FIGURE))
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), here / "widgets.ipynb")
+    site("--to", here / "site", "--execute", "none")
+    site("--to", here / "site", here / "widgets.ipynb")
+    return here / "site"
+
+
+class Reader:
+    """A page that is read with the network off; `said` is what went wrong."""
+
+    def __init__(self, page):
+        self.page, self.said = page, []
+        page.context.set_offline(True)
+        page.on("pageerror", lambda error: self.said.append(str(error)))
+        page.on("console", lambda m: m.type in ("error", "warning") and self.said.append(m.text))
+        page.on("request", self._listen)
+
+    def _listen(self, request):
+        if not request.url.startswith(("file:", "data:", "blob:")):
+            self.said.append(f"asks the network for {request.url}")
+
+    def open(self, path):
+        self.page.goto(path.as_uri())
+        return self.page
+
+
+@pytest.fixture(params=["light", "dark"])
+def reader(request, chromium):
+    width = 1280 if request.param == "light" else 390  # the dark one is a phone
+    size = {"width": width, "height": 850}
+    with chromium.new_page(viewport=size, color_scheme=request.param) as page:
+        reader = Reader(page)
+        yield reader
+        assert reader.said == []
+
+
+@torch.no_grad()
+def test_the_lab_is_alive(folder, reader, digits):
+    page = reader.open(folder / "widgets.html")
+    lab = page.get_by_role("group", name="Decoder lab")
+    lab.get_by_role("radio", name="bernoulli").click()
+    plane = lab.locator(".vae-plane")
+    plane.scroll_into_view_if_needed()
+    box = plane.bounding_box()
+    page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.5 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.4 * box["height"])
+    page.mouse.up()
+    z = lab.locator("xpath=..").evaluate("host => host.state.get('z')")
+    assert 0 < z[0] < 2 and 0 < z[1] < 2
+    shown = lab.locator(".vae-pictures canvas").first.evaluate(
+        "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]"
+    )
+    expected = 255 * pretrained.load("bernoulli", digits).mean_image(torch.tensor(z))
+    np.testing.assert_allclose(shown[::4], expected, atol=0.51 + 1e-3)
+    page.wait_for_selector("[aria-label='Posterior microscope'][aria-busy=false]")
+
+
+def test_a_live_figure_is_a_picture_with_words(folder, reader):
+    page = reader.open(folder / "widgets.html")
+    picture = page.get_by_role("img", name="a line to k")
+    assert picture.evaluate("img => img.decode().then(() => img.naturalWidth)") > 100
+    assert "in the notebook itself" in page.locator("figure", has=picture).inner_text()
+
+
+def test_code_is_no_formula(folder, reader):
+    page = reader.open(folder / "widgets.html")
+    assert page.locator("math").count() == 1
+    assert page.locator("p code").inner_text() == "$x$"
+    assert "$$ not a formula $$" in page.locator("pre").first.inner_text()
+
+
+PAGES = ["index"] + [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_fits_and_shows_its_formulas_and_pictures(folder, reader, name):
+    page = reader.open(folder / f"{name}.html")
+    text = page.evaluate(
+        """() => {
+          for (const code of document.querySelectorAll('pre, code')) code.remove();
+          return document.body.innerText;
+        }"""
+    )
+    assert re.findall(r"\$\$|\\[a-z]+|\$[^$\s]+\$", text) == []
+    assert page.evaluate("[...document.images].filter(i => !i.complete || !i.naturalWidth)") == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "too wide"
+    assert page.locator("script[type*=widget], [data-mime-type*=widget]").count() == 0
+
+
+def test_every_link_leads_to_a_place(folder):
+    trees = {
+        path.as_uri(): bs4.BeautifulSoup(path.read_text("utf-8"), "html.parser")
+        for path in folder.rglob("*.html")
+    }
+    ids = {url: {node["id"] for node in tree.select("[id]")} for url, tree in trees.items()}
+    lost = []
+    for url, tree in trees.items():
+        for link in tree.select("a[href]"):
+            goal, anchor = urldefrag(urljoin(url, link["href"]))
+            found = goal in ids and (not anchor or {anchor, unquote(anchor)} & ids[goal])
+            if goal.startswith("file:") and not found:
+                lost.append((url.rsplit("/", 1)[1], link["href"]))
+    assert len(trees) > 10 and lost == []
