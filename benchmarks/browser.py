@@ -7,7 +7,6 @@ come with the package. See README.md beside this file.
 """
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -18,7 +17,7 @@ from typing import NamedTuple
 
 import nbformat
 import pytest
-from foundation import ROOT, Row, machine, table
+from foundation import ROOT, Row, machine, report
 from tqdm import tqdm
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -263,14 +262,7 @@ def main() -> None:
         rows = run(QUICK if arguments.quick else FULL)
     except pytest.skip.Exception as missing:
         sys.exit(str(missing))
-    after = machine()
-    print(f"\n{before['cores']} cores, load {before['load']} before and {after['load']} after, "
-          f"Python {before['python']}, torch {before['torch']}\n")  # fmt: skip
-    print(table(rows))
-    if arguments.json:
-        report = {"before": before, "after": after, "quick": arguments.quick}
-        report["rows"] = [row._asdict() for row in rows]
-        arguments.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    report(before, rows, arguments)
 
 
 if __name__ == "__main__":

@@ -405,6 +405,18 @@ def machine() -> dict:
     }
 
 
+def report(before: dict, rows: list[Row], arguments: argparse.Namespace) -> None:
+    """Print the machine and the table, and write them to `arguments.json` if it is given."""
+    after = machine()
+    print(f"\n{before['cores']} cores, load {before['load']} before and {after['load']} after, "
+          f"Python {before['python']}, torch {before['torch']}\n")  # fmt: skip
+    print(table(rows))
+    if arguments.json:
+        numbers = {"before": before, "after": after, "quick": arguments.quick}
+        numbers["rows"] = [row._asdict() for row in rows]
+        arguments.json.write_text(json.dumps(numbers, indent=1, ensure_ascii=False) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="short runs, to see that all works")
@@ -418,14 +430,7 @@ def main() -> None:
             rows += BENCHMARKS[name](settings)
         except data.DataUnavailable as error:
             print(f"{name}: left out, {error}", file=sys.stderr)
-    after = machine()
-    print(f"\n{before['cores']} cores, load {before['load']} before and {after['load']} after, "
-          f"Python {before['python']}, torch {before['torch']}\n")  # fmt: skip
-    print(table(rows))
-    if arguments.json:
-        report = {"before": before, "after": after, "quick": arguments.quick}
-        report["rows"] = [row._asdict() for row in rows]
-        arguments.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    report(before, rows, arguments)
 
 
 if __name__ == "__main__":

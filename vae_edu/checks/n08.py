@@ -184,6 +184,5 @@ EXERCISES = [
                 "farther from where digits have it.",
             ),
         ],
-        otherwise="At most 12 white pixels, and a gap above 20 nats.",
     ),
 ]

@@ -1,19 +1,17 @@
-"""The exercises of notebook 06: right answers pass, each known mistake gets its own hint."""
+"""Right and wrong answers to the exercises of notebook 06, training a VAE."""
 
 import math
 
-import pytest
 import torch
 
-from vae_edu.checks import find
+RIGHT = [
+    ("06.1", 64 * math.log(0.9)),
+    ("06.2", lambda log_var: torch.exp(log_var / 2)),
+    ("06.3", lambda reconstruction, kl: (kl - reconstruction).mean()),
+    ("06.4", " Mean "),
+    ("06.5", 20.1 - 18.4),
+]
 
-RIGHT = {
-    "06.1": 64 * math.log(0.9),
-    "06.2": lambda log_var: torch.exp(log_var / 2),
-    "06.3": lambda reconstruction, kl: (kl - reconstruction).mean(),
-    "06.4": " Mean ",
-    "06.5": 20.1 - 18.4,
-}
 WRONG = [
     ("06.1", math.log(0.9), "averaged over pixels"),
     ("06.1", 0.9**64, "probability itself"),
@@ -34,15 +32,3 @@ WRONG = [
     ("06.5", 3.2, "to the *prior*"),
     ("06.5", 38.5, "log p(x) - ELBO"),
 ]
-
-
-@pytest.mark.parametrize("name", RIGHT)
-def test_right_answers_are_accepted(name):
-    assert find(name).judge(RIGHT[name]).kind == "right"
-
-
-@pytest.mark.parametrize(("name", "answer", "hint"), WRONG)
-def test_mistakes_are_named(name, answer, hint):
-    verdict = find(name).judge(answer)
-    assert verdict.kind == "wrong"
-    assert hint in verdict.message
