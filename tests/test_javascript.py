@@ -68,7 +68,7 @@ def model(request, tiny, float64):
     return exact_vae(request.param, tiny, gain=2.0)
 
 
-Z = [[0.0, 0.0], [0.7, -1.3], [-2.5, 2.0]]
+Z = [[0.0, 0.0], [0.7, -1.3], [-2.5, 2.0], [1.0, 1.0], [-0.1, 3.0]]
 
 
 @torch.no_grad()
@@ -76,7 +76,8 @@ def test_encoder_and_decoder_are_torch_s(model, tiny):
     answer = ask(
         model,
         tiny,
-        "return { q: levels.map((l) => model.posterior(l)), f: z.map((z) => model.decode(z)) };",
+        """return { q: levels.map((l) => model.posterior(l)), f: z.map((z) => model.decode(z)),
+          all: model.decodeAll(z), many: model.posteriors(levels) };""",
         levels=tiny.test_x.tolist(),
         z=Z,
     )
@@ -85,6 +86,7 @@ def test_encoder_and_decoder_are_torch_s(model, tiny):
     np.testing.assert_allclose([one["sd"] for one in answer["q"]], q.stddev, rtol=1e-9)
     f = model.decoder(torch.tensor(Z))
     np.testing.assert_allclose(answer["f"], f, rtol=1e-9, atol=1e-9)
+    assert answer["all"] == answer["f"] and answer["many"] == answer["q"]
 
 
 @torch.no_grad()
@@ -250,11 +252,52 @@ def test_exact_posterior_is_the_python_grid_s(shipped, digits, family):
     np.testing.assert_allclose([one["density"] for one in answer], density.exp(), rtol=0.05)
 
 
+def strokes(*pixels):
+    levels = [0] * 64
+    for pixel in pixels:
+        levels[pixel] = 16
+    return levels
+
+
+# Images like no digit: posteriors with hills far apart, far out, along both axes.
+ODD = [
+    strokes(0, 9, 18, 27, 36, 45, 54, 63),
+    strokes(*range(56, 64), *range(0, 64, 8)),
+    strokes(3, 11, 24, 25, 26, 27, 28, 29, 60),
+    strokes(7),
+]
+
+
+@SHIPPED
+def test_a_search_shows_what_it_has_on_its_way(shipped, digits, family):
+    """Nothing, then coarse answers, then the posterior; the next image needs fewer steps."""
+    first, again, posterior = ask(
+        shipped[family],
+        digits,
+        """const grid = new vae.LatentGrid(model, 800, 18);
+        const short = (found) => found && found.logMarginal;
+        const walk = () => {
+          const [seen, steps] = [[], grid.search(levels)];
+          for (;;) {
+            const { value, done } = steps.next();
+            seen.push(short(value));
+            if (done) return seen;
+          }
+        };
+        return [walk(), walk(), short(grid.posterior(levels))];""",
+        levels=digits.test_x[3].tolist(),
+    )
+    assert first[0] is None and first[-1] == again[-1] == posterior
+    late = [value for value in first if value is not None]
+    assert late[0] == pytest.approx(posterior, abs=5)
+    assert len(again) == 1 < len(first)
+
+
 @torch.no_grad()
 def test_a_grid_knows_when_the_posterior_leaves_it(shipped, digits):
     """All white is like no digit: its posterior lies far out, and a wider grid holds it."""
     model = shipped["bernoulli"]
-    images = [[16] * 64, digits.test_x[0].tolist()]
+    images = [[16] * 64, digits.test_x[0].tolist(), *ODD]
     small, wide = ask(
         model,
         digits,
@@ -264,8 +307,8 @@ def test_a_grid_knows_when_the_posterior_leaves_it(shipped, digits):
         }).map((row) => row.map(({ whole, logMarginal }) => [whole, logMarginal]));""",
         levels=images,
     )
-    assert [whole for whole, _ in small] == [False, True]
-    assert [whole for whole, _ in wide] == [True, True]
+    assert [whole for whole, _ in small[:2]] == [False, True]
+    assert all(whole for whole, _ in wide)
     x = model.likelihood.prepare(torch.tensor(images))
     exact = LatentGrid(model, points=400, half_width=18).log_marginal(x)
     np.testing.assert_allclose([value for _, value in wide], exact, atol=2e-3)

@@ -8,36 +8,59 @@ const LOG_2PI = Math.log(2 * Math.PI);
 
 const softplus = (a) => Math.max(a, 0) + Math.log1p(Math.exp(-Math.abs(a)));
 const sigmoid = (a) => (a >= 0 ? 1 / (1 + Math.exp(-a)) : Math.exp(a) / (1 + Math.exp(a)));
+const tanh = (a) => 1 - 2 / (Math.exp(2 * a) + 1); // Math.tanh takes several times as long
 const clamp = (a, low, high) => Math.min(Math.max(a, low), high);
 const add = (a, b) => a + b;
 
 // --- networks ------------------------------------------------------------------------------------
 
-/** Linear layers with tanh between them (none after the last). A layer: {weight, bias}. */
-export function mlp(layers, x) {
-  layers.forEach(({ weight, bias }, index) => {
-    const n = x.length;
-    const out = new Float64Array(bias.length);
-    for (let o = 0, w = 0; o < out.length; o++) {
-      let sum = bias[o];
-      // Four sums at a time: one alone would wait for each addition before the next.
-      let a = 0;
-      let b = 0;
-      let c = 0;
-      let i = 0;
-      for (; i + 3 < n; i += 4, w += 4) {
-        sum += weight[w] * x[i];
-        a += weight[w + 1] * x[i + 1];
-        b += weight[w + 2] * x[i + 2];
-        c += weight[w + 3] * x[i + 3];
+const LANES = 4;
+
+/**
+ * Linear layers with tanh between them (none after the last), at several points: a list of their
+ * outputs. A layer: {weight, bias}, weight [outputs, inputs].
+ */
+export function mlp(layers, points) {
+  const results = [];
+  for (let p = 0; p < points.length; p += LANES) {
+    // Four points and two outputs at a time: sums that need not wait for one another, and one look
+    // at a weight for four products. Where fewer points are left, the last one fills up.
+    let lanes = Array.from({ length: LANES }, (_, k) =>
+      Float64Array.from(points[Math.min(p + k, points.length - 1)]),
+    );
+    layers.forEach(({ weight, bias }, index) => {
+      const [outputs, inputs] = [bias.length, lanes[0].length];
+      const next = lanes.map(() => new Float64Array(outputs));
+      const [x0, x1, x2, x3] = lanes;
+      const [y0, y1, y2, y3] = next;
+      for (let o = 0; o < outputs; o += 2) {
+        const second = Math.min(o + 1, outputs - 1); // an odd number: the last twice
+        const [w, v] = [o * inputs, second * inputs];
+        let a0 = bias[o], a1 = a0, a2 = a0, a3 = a0; // prettier-ignore
+        let b0 = bias[second], b1 = b0, b2 = b0, b3 = b0; // prettier-ignore
+        for (let i = 0; i < inputs; i++) {
+          const a = weight[w + i];
+          const b = weight[v + i];
+          a0 += a * x0[i];
+          a1 += a * x1[i];
+          a2 += a * x2[i];
+          a3 += a * x3[i];
+          b0 += b * x0[i];
+          b1 += b * x1[i];
+          b2 += b * x2[i];
+          b3 += b * x3[i];
+        }
+        y0[o] = a0, y1[o] = a1, y2[o] = a2, y3[o] = a3; // prettier-ignore
+        y0[second] = b0, y1[second] = b1, y2[second] = b2, y3[second] = b3; // prettier-ignore
       }
-      for (; i < n; i++, w++) sum += weight[w] * x[i];
-      sum += a + b + c;
-      out[o] = index < layers.length - 1 ? Math.tanh(sum) : sum;
-    }
-    x = out;
-  });
-  return x;
+      if (index < layers.length - 1) {
+        for (const y of next) for (let o = 0; o < outputs; o++) y[o] = tanh(y[o]);
+      }
+      lanes = next;
+    });
+    results.push(...lanes.slice(0, points.length - p));
+  }
+  return results;
 }
 
 /**
@@ -70,14 +93,25 @@ class Model {
 
   /** The encoder's q(z|x) = N(mean, diag sd²). */
   posterior(levels) {
-    const x = this.likelihood.networkInput(this.likelihood.prepare(levels));
-    const [m1, m2, v1, v2] = mlp(this.encoder, x);
-    return { mean: [m1, m2], sd: [Math.exp(0.5 * v1), Math.exp(0.5 * v2)] };
+    return this.posteriors([levels])[0];
+  }
+
+  posteriors(images) {
+    const { likelihood } = this;
+    const xs = images.map((levels) => likelihood.networkInput(likelihood.prepare(levels)));
+    return mlp(this.encoder, xs).map(([m1, m2, v1, v2]) => ({
+      mean: [m1, m2],
+      sd: [Math.exp(0.5 * v1), Math.exp(0.5 * v2)],
+    }));
   }
 
   /** The parameters of p(x|z), as the likelihood's methods take them. */
   decode(z) {
-    return mlp(this.decoder, z);
+    return this.decodeAll([z])[0];
+  }
+
+  decodeAll(places) {
+    return mlp(this.decoder, places);
   }
 
   /** log p(x|z) of an image. */
@@ -403,13 +437,13 @@ class Masses extends Likelihood {
 class Categorical extends Masses {
   fill(table, at, f, i) {
     const { levels } = this;
-    const first = i * levels;
+    const logits = f.subarray(i * levels, (i + 1) * levels);
     let largest = -Infinity;
-    for (let k = 0; k < levels; k++) largest = Math.max(largest, f[first + k]);
+    for (let k = 0; k < levels; k++) if (logits[k] > largest) largest = logits[k];
     let sum = 0;
-    for (let k = 0; k < levels; k++) sum += Math.exp(f[first + k] - largest);
+    for (let k = 0; k < levels; k++) sum += Math.exp(logits[k] - largest);
     const total = largest + Math.log(sum);
-    for (let k = 0; k < levels; k++) table[at + k] = f[first + k] - total;
+    for (let k = 0; k < levels; k++) table[at + k] = logits[k] - total;
   }
 }
 
@@ -456,20 +490,23 @@ export function randomNumbers(seed) {
 // --- exact and approximate inference, prior N(0, I) in the plane ---------------------------------
 
 const logPrior = (z) => -LOG_2PI - 0.5 * (z[0] ** 2 + z[1] ** 2);
-const COARSE = 4; // the first look takes one point in so many along each axis
-const HOME = 4.5; // how far it looks, to each side, whatever the image
-const FAINT = 18; // nats below the highest point of the first look: there may be more beside it
-const NEGLIGIBLE = 12; // nats below the highest point: all that lies lower is less than 1e-4 nats
-const FADED = 9; // nats below it, at the rim: what lies beyond is then less than 1e-3 nats
-const SETTLED = 0.02; // what half of the points may get wrong where all of them are enough
+const HOME = 4.5; // how far the first look goes, to each side, whatever the image
+const COARSE = 4; // it takes one point in so many along each axis
+const WIDE = 8; // beyond it, one point in so many
+// So many nats below the highest point there may be more beside a point, by the step: a wide one may
+// have missed a peak; what lies below the last is less than 1e-3 of the whole.
+const BELOW = { 8: 18, 4: 18, 2: 12, 1: 10 };
+const SETTLED = 0.01; // what half of the points may get wrong where all of them are enough
 const MEMORY = 20e6; // numbers kept of points beyond the first look's, before starting again
+const BLOCK = 64; // points decoded at a time
 
 /**
  * The exact posterior on points of the same grid as Python's `exact.LatentGrid`: points x points
  * midpoints over [-halfWidth, halfWidth]². The first look takes every fourth point along each axis
- * near the origin, and goes outward where the posterior does. Then points are added between those
- * that matter until half of them give the same answer: for a smooth function such sums converge
- * faster than any power of the step. What the decoder says at a point is kept for the next image.
+ * near the origin, climbs the hills at its edge, and spreads where the posterior does, in wide
+ * steps. Then points are added between those that matter, along the axis that asks for them, until
+ * half of them give the same answer: for a smooth function such sums converge faster than any power
+ * of the step. What the decoder says at a point is kept for the next image.
  */
 export class LatentGrid {
   constructor(model, points = 200, halfWidth = HOME) {
@@ -477,103 +514,180 @@ export class LatentGrid {
     this.coarse = new Map();
     this.fine = new Map();
     this.kept = 0;
+    // The points of a first look, and the outermost of its wide steps.
+    this.from = Math.max(0, Math.round((halfWidth - HOME) / this.step)) + COARSE / 2;
+    const ks = [];
+    for (let k = this.from; k < points - this.from + COARSE / 2; k += COARSE) ks.push(k);
+    this.home = ks.flatMap((i) => ks.map((j) => i * points + j));
+    const wide = ks.filter((_, n) => n % (WIDE / COARSE) === 0);
+    const ends = [wide[0], wide.at(-1)];
+    this.edge = wide.flatMap((k) =>
+      ends.flatMap((end) => [end * points + k, k * points + end]),
+    );
+  }
+
+  /** Where the points of a stride begin, along an axis. */
+  first(stride) {
+    return this.from % stride;
+  }
+
+  /** Whether a point is one of those at these strides. */
+  isAt(stride) {
+    const [a, b] = stride.map((s) => this.first(s));
+    return (at) =>
+      (Math.floor(at / this.points) - a) % stride[0] === 0 &&
+      ((at % this.points) - b) % stride[1] === 0;
   }
 
   coordinate(k) {
     return -this.halfWidth + this.step * (k + 0.5);
   }
 
-  /** log p(x|z) p(z) at grid point (i, j), for prepared x. */
-  logJoint(x, i, j, rows) {
-    const { model, points } = this;
-    const z = [this.coordinate(i), this.coordinate(j)];
-    let row = rows.get(i * points + j);
-    if (!row) {
-      row = model.likelihood.compile(model.decode(z));
-      if (rows === this.fine) this.kept += row.length;
-      rows.set(i * points + j, row);
+  /** The place of a point; point `at` is number (at / points, at % points) along the axes. */
+  place(at) {
+    return [this.coordinate(Math.floor(at / this.points)), this.coordinate(at % this.points)];
+  }
+
+  /** Makes sure that `rows` holds what the decoder says at these points; yields now and then. */
+  *decode(ats, rows) {
+    const { model } = this;
+    const missing = ats.filter((at) => !rows.has(at));
+    for (let k = 0; k < missing.length; k += BLOCK) {
+      const block = missing.slice(k, k + BLOCK);
+      const places = block.map((at) => this.place(at));
+      model.decodeAll(places).forEach((f, n) => {
+        const row = model.likelihood.compile(f);
+        if (rows === this.fine) this.kept += row.length;
+        rows.set(block[n], row);
+      });
+      yield;
     }
-    return model.likelihood.score(row, x) + logPrior(z);
+  }
+
+  /** The points themselves and those beside them, so far along each axis. */
+  around(ats, [right, up]) {
+    const { points } = this;
+    const found = new Set();
+    for (const at of ats) {
+      const [i, j] = [Math.floor(at / points), at % points];
+      for (let a = i - right; a <= i + right; a += right) {
+        if (a < 0 || a >= points) continue;
+        for (let b = j - up; b <= j + up; b += up) {
+          if (b >= 0 && b < points) found.add(a * points + b);
+        }
+      }
+    }
+    return [...found];
   }
 
   /**
    * The posterior of an image: `log` is log p(x|z) p(z) at the points that matter and -Infinity
-   * elsewhere, [points²] with the first latent first, known at every `stride`-th point from `first`
-   * on; with log p(x), the mean and the sd, and whether the grid holds the `whole` of it.
+   * elsewhere, [points²] with the first latent first, known at every `stride[axis]`-th point from
+   * `first[axis]` on; with log p(x), the mean and the sd, and whether the grid holds the `whole` of
+   * it.
    */
   posterior(levels) {
-    const { points } = this;
+    const steps = this.search(levels);
+    for (;;) {
+      const { value, done } = steps.next();
+      if (done) return value;
+    }
+  }
+
+  /** The same in steps of some milliseconds: yields the best so far (null at first), returns it. */
+  *search(levels) {
+    const { model, points } = this;
     if (this.kept > MEMORY) {
       this.fine.clear();
       this.kept = 0;
     }
-    const x = this.model.likelihood.prepare(levels);
+    const x = model.likelihood.prepare(levels);
     const log = new Float64Array(points * points).fill(-Infinity);
-    const cells = [];
+    const seen = [];
     let highest = -Infinity;
-    const visit = (i, j, rows) => {
-      if (i < 0 || j < 0 || i >= points || j >= points || log[i * points + j] > -Infinity) return;
-      const value = this.logJoint(x, i, j, rows);
-      log[i * points + j] = value;
-      cells.push([i, j]);
-      highest = Math.max(highest, value);
-    };
-    const within = (nats) => ([i, j]) => log[i * points + j] > highest - nats;
-    const around = ([i, j], reach, rows) => {
-      for (let a = -reach; a <= reach; a += reach) {
-        for (let b = -reach; b <= reach; b += reach) visit(i + a, j + b, rows);
+    let found = null;
+    const visit = function* (ats, rows) {
+      const fresh = ats.filter((at) => log[at] === -Infinity);
+      for (const _ of this.decode(fresh, rows)) yield found;
+      for (const at of fresh) {
+        log[at] = model.likelihood.score(rows.get(at), x) + logPrior(this.place(at));
+        seen.push(at);
+        highest = Math.max(highest, log[at]);
       }
-    };
-    const from = Math.max(0, Math.round((this.halfWidth - HOME) / this.step)) + COARSE / 2;
-    for (let i = from; i < points - from + COARSE / 2; i += COARSE) {
-      for (let j = from; j < points - from + COARSE / 2; j += COARSE) visit(i, j, this.coarse);
+    }.bind(this);
+    const within = (nats) => (at) => log[at] > highest - nats;
+
+    yield* visit(this.home, this.coarse);
+    let stride = [WIDE, WIDE];
+    const beside = (at) => this.around([at], stride);
+    for (let at of this.edge) {
+      // What is highest at the first look's edge may be the foot of a hill outside.
+      if (beside(at).some((other) => log[other] > log[at])) continue;
+      for (let top = -1; top !== at; ) {
+        top = at;
+        yield* visit(beside(top), this.coarse);
+        at = beside(top).reduce((a, b) => (log[b] > log[a] ? b : a));
+      }
     }
-    for (let k = 0; k < cells.length; k++) {
-      if (within(FAINT)(cells[k])) around(cells[k], COARSE, this.coarse);
+    for (let front = seen.filter(this.isAt(stride)); front.length; ) {
+      const known = seen.length;
+      yield* visit(this.around(front.filter(within(BELOW[WIDE])), stride), this.coarse);
+      front = seen.slice(known);
     }
-    const rim = (k) => k < COARSE || k >= points - COARSE;
-    const whole = !cells.some(
-      ([i, j]) => (rim(i) || rim(j)) && log[i * points + j] >= highest - FADED,
+    const rim = (k) => k < WIDE || k >= points - WIDE;
+    const whole = !seen.some(
+      (at) => (rim(Math.floor(at / points)) || rim(at % points)) && within(BELOW[1])(at),
     );
-    let stride = COARSE;
-    let sums = this.moments(log, cells, highest, stride);
-    while (stride > 1 && !sums.settled) {
-      const nats = stride === COARSE ? FAINT : NEGLIGIBLE;
-      stride /= 2;
-      for (const cell of cells.filter(within(nats))) around(cell, stride, this.fine);
-      sums = this.moments(log, cells, highest, stride);
+    for (;;) {
+      const lattice = seen.filter(this.isAt(stride));
+      const first = stride.map((s) => this.first(s));
+      found = { log, stride, first, whole, ...this.moments(log, lattice, highest, stride) };
+      const finer = stride.map((s, axis) => (found.rough[axis] && s > 1 ? s / 2 : s));
+      if (finer.every((s, axis) => s === stride[axis])) return found;
+      stride = finer;
+      const step = Math.min(...stride);
+      const near = seen.filter(this.isAt(stride)).filter(within(BELOW[step]));
+      yield* visit(this.around(near, stride), step < COARSE ? this.fine : this.coarse);
     }
-    return { log, whole, stride, first: stride === COARSE ? COARSE / 2 : 0, ...sums };
   }
 
-  /** log p(x), mean and sd, and whether half of the points (three halves are tried) would do. */
-  moments(log, cells, highest, stride) {
+  /** log p(x), mean and sd; and along which axes half of the points would not do: it is `rough`. */
+  moments(log, ats, highest, [right, up]) {
     // All of them; then every other row, column, and diagonal.
-    const kinds = [() => true, (i) => i & 1, (_, j) => j & 1, (i, j) => (i + j) & 1];
-    const [all, ...halves] = kinds.map((kind, k) => {
-      let [total, m1, m2, s1, s2] = [0, 0, 0, 0, 0];
-      for (const [i, j] of cells) {
-        if (!kind(Math.floor(i / stride), Math.floor(j / stride))) continue;
-        const weight = Math.exp(log[i * this.points + j] - highest);
-        const [a, b] = [this.coordinate(i), this.coordinate(j)];
-        total += weight;
-        m1 += weight * a;
-        m2 += weight * b;
-        s1 += weight * a * a;
-        s2 += weight * b * b;
-      }
-      const mean = [m1 / total, m2 / total];
-      const sd = [s1, s2].map((s, axis) => Math.sqrt(Math.max(s / total - mean[axis] ** 2, 0)));
-      const area = (stride * this.step) ** 2 * (k ? 2 : 1);
-      return { logMarginal: highest + Math.log(total * area), mean, sd };
+    const kinds = Array.from({ length: 4 }, () => new Float64Array(5));
+    for (const at of ats) {
+      if (log[at] < highest - 30) continue;
+      const weight = Math.exp(log[at] - highest);
+      const [a, b] = this.place(at);
+      const row = Math.floor(Math.floor(at / this.points) / right) & 1;
+      const column = Math.floor((at % this.points) / up) & 1;
+      kinds.forEach((sums, kind) => {
+        if ([true, row, column, row ^ column][kind]) {
+          sums[0] += weight;
+          sums[1] += weight * a;
+          sums[2] += weight * b;
+          sums[3] += weight * a * a;
+          sums[4] += weight * b * b;
+        }
+      });
+    }
+    const area = right * up * this.step ** 2;
+    const [all, ...halves] = kinds.map(([total, ...powers], kind) => {
+      const [m1, m2, s1, s2] = powers.map((sum) => sum / total);
+      return {
+        logMarginal: highest + Math.log(total * area * (kind ? 2 : 1)),
+        mean: [m1, m2],
+        sd: [Math.sqrt(Math.max(s1 - m1 ** 2, 0)), Math.sqrt(Math.max(s2 - m2 ** 2, 0))],
+      };
     });
     const near = (a, b, unit) => Math.abs(a - b) < SETTLED * unit;
-    const settled = halves.every(
+    const [rows, columns, diagonals] = halves.map(
       ({ logMarginal, mean, sd }) =>
         near(logMarginal, all.logMarginal, 1) &&
         [0, 1].every((k) => near(mean[k], all.mean[k], sd[k]) && near(sd[k], all.sd[k], sd[k])),
     );
-    return { ...all, settled };
+    const both = rows && columns && !diagonals;
+    return { ...all, rough: [!rows || both, !columns || both] };
   }
 
   /**
@@ -582,22 +696,23 @@ export class LatentGrid {
    */
   densities({ log, logMarginal, stride, first }, firsts, seconds) {
     const { points } = this;
-    const known = Math.floor((points - 1 - first) / stride);
-    const placed = (list) =>
-      list.map((z) => {
-        const at = ((z + this.halfWidth) / this.step - 0.5 - first) / stride;
+    const [columns, rows] = [firsts, seconds].map((list, axis) => {
+      const known = Math.floor((points - 1 - first[axis]) / stride[axis]);
+      return list.map((z) => {
+        const at = ((z + this.halfWidth) / this.step - 0.5 - first[axis]) / stride[axis];
         const k = Math.floor(at);
-        return { k, weights: cubic(at - k), inside: k >= 1 && k + 2 <= known };
+        const from = first[axis] + (k - 1) * stride[axis];
+        return { from, weights: cubic(at - k), inside: k >= 1 && k + 2 <= known };
       });
-    const [columns, rows] = [placed(firsts), placed(seconds)];
+    });
     const values = new Float64Array(columns.length * rows.length);
     rows.forEach((row, r) =>
       columns.forEach((column, c) => {
         if (!row.inside || !column.inside) return;
         let sum = 0;
         for (let a = 0; a < 4; a++) {
-          let at = (first + (column.k + a - 1) * stride) * points + first + (row.k - 1) * stride;
-          for (let b = 0; b < 4; b++, at += stride) {
+          let at = (column.from + a * stride[0]) * points + row.from;
+          for (let b = 0; b < 4; b++, at += stride[1]) {
             if (log[at] === -Infinity) return;
             sum += column.weights[a] * row.weights[b] * log[at];
           }
@@ -630,24 +745,23 @@ const NODE_WEIGHTS = [0.2607930634495548, 0.16173933398400003, 0.061506372063976
   0.013997837447100996, 0.0018301031310804924, 0.00012882627996192942, 4.4021210902308646e-06,
   6.127490259982928e-08, 2.4820623623151797e-10, 1.2578006724379264e-13].flatMap((weight) => [
   weight, weight]);
+// Without the corners: half of the points, and nothing of the average.
+const NODE_PAIRS = NODES.flatMap((e1, a) =>
+  NODES.map((e2, b) => ({ e: [e1, e2], weight: NODE_WEIGHTS[a] * NODE_WEIGHTS[b] })),
+).filter(({ weight }) => weight >= 1e-9);
 
 /** Averages over q of log p(x|z) p(z), and of it times (ε, ε² - 1) along each axis. */
 function averages(model, x, q) {
   const { likelihood } = model;
   const sums = { f: 0, slope: [0, 0], bend: [0, 0] };
-  NODES.forEach((e1, a) => {
-    NODES.forEach((e2, b) => {
-      const weight = NODE_WEIGHTS[a] * NODE_WEIGHTS[b];
-      if (weight < 1e-9) return; // a corner: half of the points, and nothing of the average
-      const e = [e1, e2];
-      const z = e.map((value, axis) => q.mean[axis] + q.sd[axis] * value);
-      const f = likelihood.score(likelihood.compile(model.decode(z)), x) + logPrior(z);
-      const weighted = weight * f;
-      sums.f += weighted;
-      e.forEach((value, axis) => {
-        sums.slope[axis] += weighted * value;
-        sums.bend[axis] += weighted * (value ** 2 - 1);
-      });
+  const places = NODE_PAIRS.map(({ e }) => e.map((value, k) => q.mean[k] + q.sd[k] * value));
+  model.decodeAll(places).forEach((f, n) => {
+    const { e, weight } = NODE_PAIRS[n];
+    const weighted = weight * (likelihood.score(likelihood.compile(f), x) + logPrior(places[n]));
+    sums.f += weighted;
+    e.forEach((value, axis) => {
+      sums.slope[axis] += weighted * value;
+      sums.bend[axis] += weighted * (value ** 2 - 1);
     });
   });
   return sums;

@@ -251,7 +251,9 @@ class Page {
 
   /** The encoder's means of all test images, and how far the plane must reach to show them. */
   meansOf(model) {
-    model.means ??= this.labels.map((_, n) => model.posterior(this.levelsOf(n)).mean);
+    model.means ??= model
+      .posteriors(this.labels.map((_, n) => this.levelsOf(n)))
+      .map(({ mean }) => mean);
     return model.means;
   }
 
@@ -306,6 +308,8 @@ class Page {
     );
     const draw = () => {
       const { model } = this;
+      const means = this.meansOf(model).slice(this.first, this.first + per);
+      const decoded = model.decodeAll(means);
       cells.forEach(({ data, mean, button }, k) => {
         const image = this.first + k;
         button.style.visibility = image < this.labels.length ? "visible" : "hidden";
@@ -315,7 +319,7 @@ class Page {
         button.setAttribute("aria-label", `test image ${image}, class ${this.labels[image]}`);
         const x = model.likelihood.prepare(this.levelsOf(image));
         data.show(Array.from(x, (value) => model.likelihood.brightness(value)));
-        mean.show(model.likelihood.meanImage(model.decode(this.meansOf(model)[image])));
+        mean.show(model.likelihood.meanImage(decoded[k]));
       });
     };
     const follow = () => {
@@ -496,14 +500,14 @@ class DecoderLab extends Page {
     const n = 15;
     const tile = picture(shape, "");
     plane.context.imageSmoothingEnabled = false;
-    for (let i = 0; i < n; i++) {
-      for (let j = 0; j < n; j++) {
-        const z = plane.fromShare([(i + 0.5) / n, (j + 0.5) / n]);
-        tile.show(model.likelihood.meanImage(model.decode(z)));
-        const side = plane.size / n;
-        plane.context.drawImage(tile, i * side, j * side, side - 1, side - 1);
-      }
-    }
+    const side = plane.size / n;
+    const corners = Array.from({ length: n * n }, (_, k) => [k % n, Math.floor(k / n)]);
+    const places = corners.map((at) => plane.fromShare(at.map((k) => (k + 0.5) / n)));
+    model.decodeAll(places).forEach((f, k) => {
+      tile.show(model.likelihood.meanImage(f));
+      const [right, down] = corners[k];
+      plane.context.drawImage(tile, right * side, down * side, side - 1, side - 1);
+    });
   }
 
   drawPoint() {
@@ -645,6 +649,8 @@ function curvePoints(pixel, [low, high]) {
 
 // --- the posterior microscope --------------------------------------------------------------------
 
+const PATIENCE = 50; // milliseconds without an answer that a painting hand forgives
+
 class PosteriorMicroscope extends Page {
   constructor(widget, el) {
     super(widget, el, "Posterior microscope");
@@ -724,11 +730,17 @@ class PosteriorMicroscope extends Page {
     );
     this.on("levels decoder", () => this.look());
     this.on("refined", () => {
-      if (widget.get("refined") && !this.best) this.refineNow();
+      if (!widget.get("refined") || this.best) return;
+      if (this.busy) this.work(Infinity);
+      this.refineNow();
     });
     this.showCursor();
     this.showChoice();
     this.look();
+  }
+
+  get busy() {
+    return this.root.getAttribute("aria-busy") === "true";
   }
 
   get erasing() {
@@ -737,7 +749,7 @@ class PosteriorMicroscope extends Page {
 
   close() {
     super.close();
-    cancelAnimationFrame(this.frame);
+    this.stop();
   }
 
   restyle() {
@@ -787,7 +799,7 @@ class PosteriorMicroscope extends Page {
 
   /** A new image or decoder: everything again. */
   look() {
-    cancelAnimationFrame(this.frame);
+    this.stop();
     this.best = null;
     const { model } = this;
     const levels = this.widget.get("levels");
@@ -795,27 +807,39 @@ class PosteriorMicroscope extends Page {
     this.paper.show(Array.from(x, (value) => model.likelihood.brightness(value)));
     this.q = model.posterior(levels);
     this.mean.show(model.likelihood.meanImage(model.decode(this.q.mean)));
-    if (model.grid) return this.compute();
-    // The first time the grid of a decoder takes a moment: say so, let the page show it, work.
+    this.exact = null;
+    this.fit.disabled = true;
     this.root.setAttribute("aria-busy", true);
-    this.frame = requestAnimationFrame(() =>
-      setTimeout(() => {
-        // So wide for images so odd that their posterior leaves the prior's home.
-        model.grid ??= new LatentGrid(model, 800, 18);
-        if (model === this.model) this.compute();
-      }),
-    );
+    // So wide for images so odd that their posterior leaves the prior's home.
+    model.grid ??= new LatentGrid(model, 800, 18);
+    this.search = model.grid.search(levels);
+    this.work(PATIENCE);
   }
 
-  compute() {
-    const { model } = this;
-    const levels = this.widget.get("levels");
-    this.exact = model.grid.posterior(levels);
-    this.q.elbo = elbo(model, levels, this.q);
+  /** Search on for some milliseconds, show what is there, let the page breathe, and go on. */
+  work(patience) {
+    const until = performance.now() + patience;
+    let step;
+    do step = this.search.next();
+    while (!step.done && performance.now() < until);
+    const before = this.exact;
+    this.exact = step.value;
+    if (!step.done) {
+      if (this.exact !== before) this.draw();
+      this.showNumbers();
+      this.soon = setTimeout(() => this.work(PATIENCE));
+      return;
+    }
+    this.q.elbo = elbo(this.model, this.widget.get("levels"), this.q);
     this.root.setAttribute("aria-busy", false);
     this.fit.disabled = false;
     this.report();
     this.draw();
+  }
+
+  stop() {
+    cancelAnimationFrame(this.frame);
+    clearTimeout(this.soon);
   }
 
   /** Refine q a step a frame, so that it is seen to move. */
@@ -863,29 +887,40 @@ class PosteriorMicroscope extends Page {
       result.refined_sd = best.sd;
     }
     this.set({ result, refined: Boolean(best) });
+    this.showNumbers(result);
+    this.announce(
+      `log p(x) ${number(exact.logMarginal)}, ELBO ${number(q.elbo)}, gap ${number(gap)} nats`,
+    );
+  }
+
+  /** The table and the bar; without a result, what is not known yet. */
+  showNumbers(result) {
     const row = (name, value) =>
-      element("tr", {}, element("th", { scope: "row" }, name), element("td", {}, number(value)));
+      element(
+        "tr",
+        {},
+        element("th", { scope: "row" }, name),
+        element("td", {}, value === undefined ? "\u2026" : number(value)),
+      );
+    const { log_marginal, elbo, gap, approximation, amortization } = result ?? {};
     this.numbers.replaceChildren(
-      row(exact.whole ? "log p(x), exact" : "log p(x), at least", exact.logMarginal),
-      row("ELBO of q", q.elbo),
+      row(this.exact?.whole === false ? "log p(x), at least" : "log p(x), exact", log_marginal),
+      row("ELBO of q", elbo),
       row("gap = KL(q \u2016 p(z|x))", gap),
-      ...(best
-        ? [row("\u2003approximation: left", result.approximation),
-          row("\u2003amortization: gone", result.amortization)]
+      ...(this.best && result
+        ? [row("\u2003approximation: left", approximation),
+          row("\u2003amortization: gone", amortization)]
         : []),
     );
-    this.unit.textContent = model.unit;
-    const [left, gone] = best ? [result.approximation, result.amortization] : [gap, 0];
-    const scale = 100 / Math.max(1, gap);
+    this.unit.textContent = this.model.unit;
+    const [left, gone] = this.best && result ? [approximation, amortization] : [gap ?? 0, 0];
+    const scale = 100 / Math.max(1, gap ?? 0);
     this.gap.replaceChildren(
       ...[["vae-left", left], ["vae-gone", gone]].map(([name, nats]) => {
         const part = element("span", { class: name });
         part.style.width = `${Math.max(0, nats) * scale}%`;
         return part;
       }),
-    );
-    this.announce(
-      `log p(x) ${number(exact.logMarginal)}, ELBO ${number(q.elbo)}, gap ${number(gap)} nats`,
     );
   }
 
