@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("notebooks/**/*.md"), *ROOT.glob("benchmarks/*.md")]
+PAGES = [
+    *ROOT.glob("*.md"),
+    *ROOT.glob("notebooks/**/*.md"),
+    *ROOT.glob("benchmarks/*.md"),
+    *ROOT.glob("binder/*.md"),
+]
 NOTEBOOKS = [
     path for path in ROOT.glob("notebooks/**/*.ipynb") if ".ipynb_checkpoints" not in path.parts
 ]

@@ -37,9 +37,7 @@ def make(family: str, images: data.ImageData, bar: bool = True) -> VAE:
 
 
 def main() -> None:
-    torch.set_num_threads(
-        1
-    )  # on models this small, threads wait for each other longer than they work
+    torch.set_num_threads(1)  # on small models threads wait for each other longer than they work
     images = data.load("digits")
     for family in likelihoods.FAMILIES:
         print(family)
