@@ -122,7 +122,8 @@ def test_code_is_no_formula(folder, reader):
     assert "$$ not a formula $$" in page.locator("pre").first.inner_text()
 
 
-PAGES = ["index"] + [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+NOTEBOOKS = [path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))]
+PAGES = ["index", "glossary", "instructor", "class", *NOTEBOOKS]
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -140,11 +141,119 @@ def test_a_page_fits_and_shows_its_formulas_and_pictures(folder, reader, name):
     assert page.locator("script[type*=widget], [data-mime-type*=widget]").count() == 0
 
 
-def test_every_link_leads_to_a_place(folder):
-    trees = {
-        path.as_uri(): bs4.BeautifulSoup(path.read_text("utf-8"), "html.parser")
+def search(page, words):
+    """What is said, and the headings that are found, for words typed where the link leads."""
+    page.get_by_role("link", name="Search").press("Enter")
+    page.keyboard.press("Control+A")
+    page.keyboard.type(words)
+    return page.get_by_role("status").inner_text(), page.locator("#hits a").all_inner_texts()
+
+
+def test_a_search_by_keyboard_leads_to_the_section(folder, reader):
+    page = reader.open(folder / "02_likelihood.html")
+    said, headings = search(page, "Posterior  collapse")
+    assert said == f"{len(headings)} sections found"
+    assert headings[:2] == ["Posterior collapse", "1. Posterior collapse: the pictures look fine"]
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/09_pitfalls.html#*")
+    heading = page.get_by_role("heading", name=headings[1])
+    assert 0 <= heading.bounding_box()["y"] < 100
+    page.go_back()
+    page.wait_for_selector("#hits a")  # what was typed is still there
+    assert page.locator("#hits a").all_inner_texts() == headings
+
+
+def test_a_search_knows_letters_by_name_and_words_by_their_beginnings(folder, reader):
+    page = reader.open(folder / "index.html")
+    said, headings = search(page, "sigma")
+    assert int(said.split()[0]) >= len(headings) > 5
+    assert all("σ" in heading for heading in headings[:5])
+    assert page.locator("#hits li:first-child mark").first.inner_text() != ""
+    assert search(page, "SIGMA") == search(page, "σ") == (said, headings)
+    assert search(page, "jénsen")[1][0] == "Jensen's inequality"
+    assert search(page, "repar tri")[1][0] == "Reparameterization trick"
+    assert search(page, "xyzzy") == ("No sections found", [])
+    assert search(page, "<b>") != ("", []) and page.locator("#hits b").count() == 0
+    assert search(page, " ") == ("", [])
+
+
+def test_enter_goes_from_the_words_to_the_first_hit(folder, reader):
+    page = reader.open(folder / "index.html")
+    _, headings = search(page, "jensen")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.innerText") == headings[0]
+
+
+def test_a_self_check_opens_by_keyboard(folder, reader):
+    page = reader.open(folder / "09_pitfalls.html")
+    answer = page.locator("details", has_text="A learned σ")
+    page.locator("summary").nth(1).focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert answer.locator("strong", has_text="Right.").is_visible()
+    style = answer.locator("summary").evaluate("s => getComputedStyle(s).outlineStyle")
+    assert style == "solid"
+
+
+def test_the_first_tab_skips_the_navigation(folder, reader):
+    page = reader.open(folder / "01_prior.html")
+    page.keyboard.press("Tab")
+    assert page.locator(".skip").bounding_box()["y"] >= 0
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.localName") == "main"
+
+
+@pytest.fixture(scope="module")
+def trees(folder):
+    return {
+        path.relative_to(folder).as_posix(): bs4.BeautifulSoup(
+            path.read_text("utf-8"), "html.parser"
+        )
         for path in folder.rglob("*.html")
     }
+
+
+def test_next_and_previous_make_a_chain(trees):
+    chain = [f"{name}.html" for name in NOTEBOOKS]
+    for here, before, after in zip(chain, [None, *chain], [*chain[1:], None], strict=False):
+        nav = trees[here].nav
+        found = [nav.select_one(f"[rel~={kind}]") for kind in ("prev", "next")]
+        assert [link and link["href"] for link in found] == [before, after]
+        assert {"index.html", "glossary.html", "index.html#search"} <= {
+            link["href"] for link in nav.select("a")
+        }
+        back = trees[f"solutions/{here}"].nav.select_one("[rel~=up]")
+        assert back["href"] == f"../{here}"
+
+
+def test_every_page_says_where_one_is(trees):
+    for name, tree in trees.items():
+        current = tree.select("nav [aria-current=page]")
+        assert [link["href"].rsplit("/")[-1] for link in current] == [name.rsplit("/")[-1]], name
+        assert tree.select_one("body > a[href='#main']") and len(tree.select("main#main")) == 1
+        ids = [node["id"] for node in tree.select("[id]")]
+        assert len(ids) == len(set(ids)), name
+
+
+def test_every_picture_has_words(trees):
+    pictures = [
+        (name, image.get("alt", "")) for name in trees for image in trees[name].select("img")
+    ]
+    silent = [(name, alt) for name, alt in pictures if not re.match(r"\w.{9}", alt)]
+    assert len(pictures) > 50 and silent == []
+    assert [alt for _, alt in pictures if re.search(r"Figure|Lab:|[$\\]", alt)] == []
+
+
+def test_the_map_tells_the_minutes(trees):
+    rows = trees["index.html"].table.select("tr:has(a)")
+    assert len(rows) == len(NOTEBOOKS)
+    assert all(5 <= int(row.select("td")[-1].get_text()) <= 60 for row in rows)
+
+
+def test_every_link_leads_to_a_place(folder, trees):
+    trees = {(folder / name).as_uri(): tree for name, tree in trees.items()}
     ids = {url: {node["id"] for node in tree.select("[id]")} for url, tree in trees.items()}
     lost = []
     for url, tree in trees.items():
