@@ -10,7 +10,7 @@ ROOT_FLAG := $(if $(filter 0,$(shell id -u)),--allow-root)
 # Packages are not compiled when they are installed, so this must not keep them from it for ever.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: lab run test notebooks site setup clean
+.PHONY: lab run test notebooks site slides setup clean
 
 lab: setup
 	$(VENV) -m jupyterlab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/$(START) $(ROOT_FLAG) $(ARGS)
@@ -31,9 +31,12 @@ notebooks: setup
 site: setup
 	$(VENV) tools/site.py $(ARGS)
 
+slides: setup
+	$(VENV) tools/slides.py $(ARGS)
+
 setup:
 	@$(PYTHON3) bootstrap.py
 
 clean:
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build site *.egg-info
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build site slides *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} + -o -name .ipynb_checkpoints -prune -exec rm -rf {} +
