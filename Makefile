@@ -19,11 +19,12 @@ run: setup
 	$(VENV) tools/notebooks.py check
 
 # One pytest for all, so that its last line tells the whole. Whole files go to a worker: the
-# cells of a notebook share one kernel.
+# cells of a notebook share one kernel. They go in their own order, in which the browser's long files
+# come early; xdist's would leave one of them, with few but long tests, to a single worker at the end.
 test: setup
 	$(VENV) -m ruff check .
 	$(VENV) -m ruff format --check .
-	$(VENV) -m pytest -n 2 --dist loadfile --nbval --nbval-cell-timeout=120 $(ARGS)
+	$(VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --nbval --nbval-cell-timeout=120 $(ARGS)
 
 notebooks: setup
 	$(VENV) tools/notebooks.py execute
