@@ -144,6 +144,7 @@ def test_a_page_fits_and_shows_its_formulas_and_pictures(folder, reader, name):
 def search(page, words):
     """What is said, and the headings that are found, for words typed where the link leads."""
     page.get_by_role("link", name="Search").press("Enter")
+    page.wait_for_function("document.activeElement?.id === 'search'")  # there, and ready for words
     page.keyboard.press("Control+A")
     page.keyboard.type(words)
     return page.get_by_role("status").inner_text(), page.locator("#hits a").all_inner_texts()
