@@ -204,3 +204,29 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=program, args=["--disable-gpu"])
         yield browser
         browser.close()
+
+
+class Reader:
+    """A page that is read with the network off; `said` is what went wrong."""
+
+    def __init__(self, page: Page):
+        self.page, self.said = page, []
+        page.context.set_offline(True)
+        page.on("pageerror", lambda error: self.said.append(str(error)))
+        page.on("console", lambda m: m.type in ("error", "warning") and self.said.append(m.text))
+        page.on("request", self._listen)
+
+    def _listen(self, request):
+        if not request.url.startswith(("file:", "data:", "blob:")):
+            self.said.append(f"asks the network for {request.url}")
+
+    def open(self, path: Path) -> Page:
+        self.page.goto(path.as_uri())
+        return self.page
+
+
+def run_tool(name: str, *arguments) -> None:
+    """tools/`name`.py, which must succeed."""
+    command = [sys.executable, ROOT / "tools" / f"{name}.py", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,8 +1,6 @@
 """The static site as a reader without kernel and network meets it, in a real browser."""
 
 import re
-import subprocess
-import sys
 from urllib.parse import unquote, urldefrag, urljoin
 
 import bs4
@@ -10,7 +8,7 @@ import nbformat
 import numpy as np
 import pytest
 import torch
-from browser import ROOT
+from browser import ROOT, Reader, run_tool
 
 from vae_edu import pretrained
 
@@ -38,12 +36,6 @@ $$ not a formula $$
 """
 
 
-def site(*arguments):
-    command = [sys.executable, ROOT / "tools" / "site.py", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """The whole course with its stored outputs, and one more notebook that is executed."""
@@ -52,28 +44,9 @@ def folder(tmp_path_factory):
     cells += [nbformat.v4.new_code_cell(c) for c in (WIDGETS, "PosteriorMicroscope(vaes, images)")]
     cells.append(nbformat.v4.new_code_cell(FIGURE))
     nbformat.write(nbformat.v4.new_notebook(cells=cells), here / "widgets.ipynb")
-    site("--to", here / "site", "--execute", "none")
-    site("--to", here / "site", here / "widgets.ipynb")
+    run_tool("site", "--to", here / "site", "--execute", "none")
+    run_tool("site", "--to", here / "site", here / "widgets.ipynb")
     return here / "site"
-
-
-class Reader:
-    """A page that is read with the network off; `said` is what went wrong."""
-
-    def __init__(self, page):
-        self.page, self.said = page, []
-        page.context.set_offline(True)
-        page.on("pageerror", lambda error: self.said.append(str(error)))
-        page.on("console", lambda m: m.type in ("error", "warning") and self.said.append(m.text))
-        page.on("request", self._listen)
-
-    def _listen(self, request):
-        if not request.url.startswith(("file:", "data:", "blob:")):
-            self.said.append(f"asks the network for {request.url}")
-
-    def open(self, path):
-        self.page.goto(path.as_uri())
-        return self.page
 
 
 @pytest.fixture(params=["light", "dark"])

@@ -1,10 +1,7 @@
 """The decks as a lecturer without kernel and network meets them, in a real browser."""
 
-import subprocess
-import sys
-
 import pytest
-from browser import ROOT
+from browser import ROOT, Reader, run_tool
 
 DECKS = sorted(path.stem for path in (ROOT / "notebooks").glob("*.ipynb"))
 WIDTH, HEIGHT = 1280, 720
@@ -36,37 +33,24 @@ ROUND = """async () => {
 }"""
 
 
-def slides(*arguments):
-    command = [sys.executable, ROOT / "tools" / "slides.py", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """All decks with their stored outputs, but the first with its lab alive."""
     here = tmp_path_factory.mktemp("slides")
-    slides("--to", here, "--execute", "none")
-    slides("--to", here, ROOT / "notebooks" / "00_start_here.ipynb")
+    run_tool("slides", "--to", here, "--execute", "none")
+    run_tool("slides", "--to", here, ROOT / "notebooks" / "00_start_here.ipynb")
     return here
 
 
-class Lecturer:
-    """A deck on the wall, with the network off; `said` is what went wrong."""
+class Lecturer(Reader):
+    """A deck on the wall, with the network off."""
 
     def __init__(self, page, folder):
-        self.page, self.folder, self.said = page, folder, []
-        page.context.set_offline(True)
-        page.on("pageerror", lambda error: self.said.append(str(error)))
-        page.on("console", lambda m: m.type in ("error", "warning") and self.said.append(m.text))
-        page.on("request", self._listen)
-
-    def _listen(self, request):
-        if not request.url.startswith(("file:", "data:", "blob:")):
-            self.said.append(f"asks the network for {request.url}")
+        super().__init__(page)
+        self.folder = folder
 
     def open(self, name):
-        self.page.goto((self.folder / f"{name}.html").as_uri())
+        super().open(self.folder / f"{name}.html")
         self.page.wait_for_selector(".reveal.ready")
         return self.page
 

@@ -427,13 +427,19 @@ def solutions() -> str:
     return Exporter().page(of_markdown(text), "../index.html", "solutions/index.html")
 
 
-def build(path: Path, target: Path, execute: str) -> None:
-    """Write one notebook's page to `target`."""
+def read(path: Path, execute: str) -> NotebookNode:
+    """The notebook, executed if it is to be ("all", or with "widgets" if it shows one)."""
     notebook = nbformat.read(path, as_version=4)
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     if execute == "all" or (execute == "widgets" and WIDGETS.search(code)):
         notebook = run(path)
     normalize(notebook)
+    return notebook
+
+
+def build(path: Path, target: Path, execute: str) -> None:
+    """Write one notebook's page to `target`."""
+    notebook = read(path, execute)
     solution = target.parent.name == "solutions"
     home, here = (
         ("../index.html", f"solutions/{target.name}") if solution else ("index.html", target.name)

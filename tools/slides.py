@@ -28,7 +28,7 @@ from nbconvert import TemplateExporter
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
-from notebooks import ROOT, in_one_line, normalize, paths, run
+from notebooks import ROOT, in_one_line, paths
 
 # The name `site` belongs to the standard library.
 _spec = util.spec_from_file_location("course_site", Path(__file__).with_name("site.py"))
@@ -183,12 +183,7 @@ def lectures() -> list[Path]:
 
 def build(path: Path, target: Path, execute: str) -> int:
     """Write one notebook's deck to `target`; the number of its slides."""
-    notebook = nbformat.read(path, as_version=4)
-    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-    if execute == "all" or (execute == "widgets" and site.WIDGETS.search(code)):
-        notebook = run(path)
-    normalize(notebook)
-    deck = Exporter().deck(notebook)
+    deck = Exporter().deck(site.read(path, execute))
     site.write(target, deck)
     return len(re.findall(r'<section class="(?:title|page)">', deck))
 
