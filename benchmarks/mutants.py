@@ -1,0 +1,132 @@
+"""Would the tests notice? Small faults, one at a time, in the modules that compute probabilities.
+
+    pip install mutmut==3.8.1
+    python benchmarks/mutants.py [--only MODULE ...] [--folder PATH] [--quick] [--json PATH]
+
+mutmut makes each fault (a + for a -, a 2 for a 1, an argument left out) in a copy of the package
+and runs the tests that reach it. A run that was interrupted goes on where it stopped. See README.md
+beside this file.
+"""
+
+import argparse
+import ast
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+from foundation import ROOT, Row, machine, report
+
+FOLDER = ROOT / "benchmarks" / "runs" / "mutants"
+MODULES = ("likelihoods", "distributions", "priors", "bounds", "exact")
+TESTS = ("likelihoods", "distributions", "priors", "bounds", "exact", "models")
+LEAST = 0.9
+# mutmut's exit codes: of pytest (1: a test failed, 3: an error), of its own (33: no test runs it,
+# 36: too slow, so the tests would hang), negative: by a signal. None: not yet run.
+SURVIVED, UNTESTED = 0, 33
+
+SETUP = """[mutmut]
+source_paths=vae_edu
+only_mutate=
+{modules}
+pytest_add_cli_args_test_selection=
+{tests}
+pytest_add_cli_args=
+    -p
+    no:cacheprovider
+"""
+
+
+class _Undecorate(ast.NodeTransformer):
+    """`@property def f` -> `def f`, `f = property(f)`: mutmut leaves decorated functions alone."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef):
+        self.generic_visit(node)
+        kept = [d for d in node.decorator_list if ast.unparse(d) in ("classmethod", "staticmethod")]
+        moved = [d for d in reversed(node.decorator_list) if d not in kept]
+        if kept or not moved:
+            return node
+        node.decorator_list = []
+        name = ast.Name(node.name, ast.Store())
+        calls = [ast.Call(d, [ast.Name(node.name, ast.Load())], []) for d in moved]
+        return [node, *(ast.Assign([name], call, lineno=node.lineno) for call in calls)]
+
+
+def prepare(folder: Path, modules: list[str]) -> None:
+    """A copy of the package and its tests for mutmut to work on, beside what it did before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("vae_edu", "tests"):
+        shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True)
+    for name in modules:
+        path = folder / "vae_edu" / f"{name}.py"
+        tree = _Undecorate().visit(ast.parse(path.read_text(encoding="utf-8")))
+        path.write_text(ast.unparse(ast.fix_missing_locations(tree)) + "\n", encoding="utf-8")
+    settings = SETUP.format(
+        modules="\n".join(f"    vae_edu/{name}.py" for name in modules),
+        tests="\n".join(f"    tests/test_{name}.py" for name in TESTS),
+    )
+    (folder / "setup.cfg").write_text(settings, encoding="utf-8")
+    # mutmut asks git what has changed, and must not find the project's repository above.
+    subprocess.run(["git", "init", "-q", str(folder)], check=True)
+
+
+def run(folder: Path, arguments: list[str]) -> None:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.pop("PYTHONPATH", None)
+    command = [sys.executable, "-m", "mutmut", "run", *arguments]
+    subprocess.run(command, cwd=folder, env=environment, check=False)
+
+
+def results(folder: Path, modules: list[str]) -> Iterator[Row]:
+    for name in modules:
+        meta = folder / "mutants" / "vae_edu" / f"{name}.py.meta"
+        codes = json.loads(meta.read_text(encoding="utf-8"))["exit_code_by_key"]
+        counts = Counter(codes.values())
+        tried = len(codes) - counts[None]
+        alive = counts[SURVIVED] + counts[UNTESTED]
+        values = {"mutants": tried, "killed": tried - alive, "survived": counts[SURVIVED]}
+        values |= {"reached by no test": counts[UNTESTED], "killed %": 100 * (1 - alive / tried)}
+        if counts[None]:
+            values["not tried"] = counts[None]
+        met = None if counts[None] else tried - alive >= LEAST * tried
+        yield Row("mutants", name, values, f"at least {LEAST:.0%} killed", met)
+        for key, code in codes.items():
+            if code in (SURVIVED, UNTESTED):
+                print(f"\n{key}\n{difference(folder, key)}", file=sys.stderr)
+
+
+def difference(folder: Path, key: str) -> str:
+    """The lines that a mutant changes."""
+    command = [sys.executable, "-m", "mutmut", "show", key]
+    shown = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    lines = shown.stdout.splitlines()
+    return "\n".join(s for s in lines if s[:1] in "+-" and s[:3] not in ("+++", "---"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--quick", action="store_true", help="of bounds only, to see that all works"
+    )
+    parser.add_argument("--only", choices=MODULES, nargs="+", help="some of the modules")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="the copy is kept here")
+    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="at a time")
+    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
+    arguments = parser.parse_args()
+    if find_spec("mutmut") is None:
+        sys.exit("mutmut is not installed: pip install mutmut==3.8.1")
+    modules = ["bounds"] if arguments.quick else arguments.only or list(MODULES)
+    before = machine()
+    prepare(arguments.folder, list(MODULES))
+    patterns = [f"vae_edu.{name}.*" for name in modules]
+    run(arguments.folder, ["--max-children", str(arguments.processes), *patterns])
+    report(before, list(results(arguments.folder, modules)), arguments)
+
+
+if __name__ == "__main__":
+    main()
