@@ -1,12 +1,11 @@
 """How fast the widgets follow the hand: in the browser, and through the kernel beside it.
 
-    python benchmarks/browser.py [--quick] [--json PATH]
+    python benchmarks/browser.py [--quick] [--save [FOLDER]]
 
 Everything is measured in one run of a real JupyterLab in headless Chromium, with the models that
 come with the package. See README.md beside this file.
 """
 
-import argparse
 import statistics
 import sys
 import tempfile
@@ -17,7 +16,7 @@ from typing import NamedTuple
 
 import nbformat
 import pytest
-from foundation import ROOT, Row, machine, report
+from common import ROOT, Row, machine, parser, report
 from tqdm import tqdm
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -257,10 +256,7 @@ def run(settings: Settings) -> list[Row]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="short runs, to see that all works")
-    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
-    arguments = parser.parse_args()
+    arguments = parser(__doc__).parse_args()
     before = machine()
     try:
         rows = run(QUICK if arguments.quick else FULL)

@@ -1,51 +1,36 @@
 """How fast and how large the foundation is: training, exact inference, imports, memory.
 
-    python benchmarks/foundation.py [--quick] [--only NAME] [--json PATH]
+    python benchmarks/foundation.py [--quick] [--only NAME] [--save [FOLDER]]
 
 Whatever is compared takes turns in one run, so that a busy machine slows all of it alike; medians
 and ratios are what to read. See README.md beside this file.
 """
 
-import argparse
 import json
 import os
 import platform
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+import numpy as np
+import torch
+from common import ROOT, Row, machine, parser, report, take_turns, threads
+from PIL import Image
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
 
-import numpy as np  # noqa: E402
-import torch  # noqa: E402
-from PIL import Image  # noqa: E402
-from torch import nn  # noqa: E402
-from torch.nn import functional  # noqa: E402
-from torch.utils.data import DataLoader, Dataset  # noqa: E402
-from tqdm import tqdm  # noqa: E402
-
-from vae_edu import data, likelihoods, priors, training  # noqa: E402
-from vae_edu.bounds import bits_per_dim, elbo, iwae  # noqa: E402
-from vae_edu.exact import LatentGrid  # noqa: E402
-from vae_edu.models import VAE  # noqa: E402
+from vae_edu import data, likelihoods, priors, training
+from vae_edu.bounds import bits_per_dim, elbo, iwae
+from vae_edu.exact import _PIECE, LatentGrid
+from vae_edu.models import VAE
 
 MAIN_FAMILIES = ("gaussian", "bernoulli", "categorical")
-
-
-class Row(NamedTuple):
-    """One line of the table; `values` are numbers whose names say the unit, `met` None: no goal."""
-
-    benchmark: str
-    case: str
-    values: dict[str, float]
-    goal: str = ""
-    met: bool | None = None
 
 
 class Settings(NamedTuple):
@@ -68,32 +53,6 @@ def digits_model(case: str, images: data.ImageData) -> VAE:
     family, options = cases()[case]
     torch.manual_seed(0)
     return VAE(priors.standard_normal(2), likelihoods.make(family, images, **options))
-
-
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def take_turns(works: dict, repeats: int, bar: tqdm) -> dict:
-    """The seconds of each work, `[repeats]`, every one done once in each round."""
-    times = {name: [] for name in works}
-    for _ in range(repeats):
-        for name, work in works.items():
-            times[name].append(seconds(work))
-            bar.update()
-    return times
-
-
-@contextmanager
-def threads(n: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def digits(settings: Settings) -> Iterator[Row]:
@@ -263,6 +222,47 @@ def mnist(settings: Settings) -> Iterator[Row]:
             yield Row(f"MNIST, 1 epoch, {n} thread(s)", name, values, goal, met)
 
 
+# A step's kernels by what they are for; what is in none of them is Python, autograd, small kernels.
+KERNELS = {
+    "matrix products": ("aten::mm", "aten::addmm"),
+    "Adam": ("aten::_fused_adam_",),
+    "tanh": ("aten::tanh", "aten::tanh_backward"),
+    "log p(x|z)": ("aten::log_sigmoid_forward", "aten::log_sigmoid_backward", "aten::sigmoid",
+                   "aten::binary_cross_entropy_with_logits"),
+}  # fmt: skip
+
+
+def profile(settings: Settings) -> Iterator[Row]:
+    """Where the time of an epoch of MNIST goes, beside the bare products of the same shapes."""
+    images = data.load("mnist")
+    images = data.ImageData(
+        images.name, images.train_x[: settings.images], images.train_y[: settings.images],
+        images.test_x, images.test_y, images.levels, images.shape,
+    )  # fmt: skip
+    steps = -(-len(images.train_x) // 128)
+    with threads(1), tqdm(total=2 * settings.repeats, desc="profile") as bar:
+        works = {
+            "epoch": lambda: package_epoch(images),
+            "floor": lambda: matrix_products(len(images.train_x)),
+        }
+        times = take_turns(works, settings.repeats, bar)
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+            package_epoch(images)
+    found = {event.key: event.self_cpu_time_total for event in seen.key_averages()}
+    total = sum(found.values())
+    step = 1e3 * statistics.median(times["epoch"]) / steps
+    floor = 1e3 * statistics.median(times["floor"]) / steps
+    yield Row("MNIST, a step of 128", "whole", {"ms": step, "times the floor": step / floor})
+    yield Row("MNIST, a step of 128", "bare matrix products (the floor)", {"ms": floor})
+    rest = 1.0
+    for what, keys in KERNELS.items():
+        share = sum(found.get(key, 0) for key in keys) / total
+        rest -= share
+        yield Row("MNIST, a step of 128", what, {"ms": share * step, "% of the step": 100 * share})
+    values = {"ms": rest * step, "% of the step": 100 * rest}
+    yield Row("MNIST, a step of 128", "all else (Python, autograd, 60 small kernels)", values)
+
+
 IMPORTS = """
 import importlib, json, sys, time
 start = time.perf_counter()
@@ -300,7 +300,7 @@ def imports(settings: Settings) -> Iterator[Row]:
     def median(*parts: str) -> float:
         return statistics.median(sum(run[part] for part in parts) for run in runs)
 
-    yield Row("imports", "torch", {"s": median("import torch")})
+    yield Row("imports", "torch (the floor)", {"s": median("import torch")})
     cost = median(*computing)
     case = f"vae_edu, all modules but {', '.join(drawing)}" if drawing else "vae_edu, all modules"
     yield Row("imports", case, {"s": cost}, "under 0.3 s", cost < 0.3)
@@ -309,28 +309,59 @@ def imports(settings: Settings) -> Iterator[Row]:
         yield Row("imports", "vae_edu, all modules", {"s": cost}, "under 0.3 s", cost < 0.3)
 
 
+def products(layers: nn.Sequential, rows: int) -> Callable[[], None]:
+    """The bare matrix products of a network for so many inputs, `_PIECE` of them at a time."""
+    weights = [layer.weight.T.contiguous() for layer in layers if isinstance(layer, nn.Linear)]
+    inputs = [torch.randn(min(rows, _PIECE), len(weight)) for weight in weights]
+
+    def work() -> None:
+        for _ in range(-(-rows // _PIECE)):
+            for x, weight in zip(inputs, weights, strict=True):
+                x @ weight
+
+    return work
+
+
+def images_by_points(n: int, numbers: int, points: int) -> Callable[[], None]:
+    """The product of the images with the decoder's outputs, `_PIECE` grid points at a time."""
+    x, outputs = torch.randn(n, numbers), torch.randn(numbers, _PIECE)
+
+    def work() -> None:
+        for _ in range(-(-points // _PIECE)):
+            x @ outputs
+
+    return work
+
+
 def grid(settings: Settings) -> Iterator[Row]:
     """Exact inference and the importance-weighted bound, on the digits' test set."""
     images = data.load("digits")
-    works, models = {}, {}
+    works, models, n = {}, {}, len(images.test_x)
     with threads(1):
         for case in tqdm(cases(), desc="grid: a short training"):
             model = models[case] = digits_model(case, images)
             list(training.train(model, images, min(settings.epochs, 20), bar=False))
             x, exact = model.likelihood.prepare(images.test_x), LatentGrid(model)
+            points, numbers = len(exact.z), model.likelihood.n_parameters
             works |= {
                 (case, "build s"): lambda m=model: LatentGrid(m),
                 (case, "log p(x) of the test set s"): lambda g=exact, x=x: g.log_marginal(x),
                 (case, "one posterior s"): lambda g=exact, x=x: g.posterior(x[:1]),
                 (case, "iwae k=50 s"): lambda m=model, x=x: iwae(m, x, 50),
+                (case, "floor of build"): products(model.decoder, points),
+                (case, "floor of log p(x) of the test set"): images_by_points(n, numbers, points),
+                (case, "floor of one posterior"): images_by_points(1, numbers, points),
+                (case, "floor of iwae k=50"): products(model.decoder, 50 * n),
             }
         with torch.no_grad(), tqdm(total=len(works) * settings.repeats, desc="grid") as bar:
             times = take_turns(works, settings.repeats, bar)
     for case in models:
-        values = {
-            what: statistics.median(taken) for (name, what), taken in times.items() if name == case
-        }
-        yield Row(f"grid of 200 x 200, {len(images.test_x)} images", case, values)
+        medians = {w: statistics.median(t) for (name, w), t in times.items() if name == case}
+        values = {}
+        for what in [w for w in medians if w.endswith(" s")]:
+            floor = medians[f"floor of {what.removesuffix(' s')}"]
+            values |= {what: medians[what], f"times its floor ({what[:-2]})": medians[what] / floor}
+        yield Row(f"grid of 200 x 200, {n} images", case, values)
 
 
 MEMORY = """
@@ -382,47 +413,13 @@ def kernel(code: str, *arguments: str) -> dict:
     return json.loads(notebook.cells[0].outputs[-1]["text"].splitlines()[-1])
 
 
-BENCHMARKS = {f.__name__: f for f in (digits, mnist, imports, grid, memory)}
-
-
-def table(rows: list[Row]) -> str:
-    """The rows as a Markdown table."""
-    lines = ["| benchmark | case | measured | goal | met |", "|---|---|---|---|---|"]
-    for row in rows:
-        measured = "; ".join(f"{number:.4g} {name}" for name, number in row.values.items())
-        met = {None: "", True: "yes", False: "**no**"}[row.met]
-        lines.append(f"| {row.benchmark} | {row.case} | {measured} | {row.goal} | {met} |")
-    return "\n".join(lines)
-
-
-def machine() -> dict:
-    load = os.getloadavg() if hasattr(os, "getloadavg") else ()
-    return {
-        "cores": os.cpu_count(),
-        "load": [round(x, 1) for x in load],
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
-def report(before: dict, rows: list[Row], arguments: argparse.Namespace) -> None:
-    """Print the machine and the table, and write them to `arguments.json` if it is given."""
-    after = machine()
-    print(f"\n{before['cores']} cores, load {before['load']} before and {after['load']} after, "
-          f"Python {before['python']}, torch {before['torch']}\n")  # fmt: skip
-    print(table(rows))
-    if arguments.json:
-        numbers = {"before": before, "after": after, "quick": arguments.quick}
-        numbers["rows"] = [row._asdict() for row in rows]
-        arguments.json.write_text(json.dumps(numbers, indent=1, ensure_ascii=False) + "\n")
+BENCHMARKS = {f.__name__: f for f in (digits, mnist, profile, imports, grid, memory)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="short runs, to see that all works")
-    parser.add_argument("--only", choices=BENCHMARKS, help="one of the benchmarks")
-    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--only", choices=BENCHMARKS, help="one of the benchmarks")
+    arguments = options.parse_args()
     settings = QUICK if arguments.quick else FULL
     before, rows = machine(), []
     for name in [arguments.only] if arguments.only else BENCHMARKS:

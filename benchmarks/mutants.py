@@ -1,14 +1,13 @@
 """Would the tests notice? Small faults, one at a time, in the modules that compute probabilities.
 
     pip install mutmut==3.8.1
-    python benchmarks/mutants.py [--only MODULE ...] [--folder PATH] [--quick] [--json PATH]
+    python benchmarks/mutants.py [--only MODULE ...] [--folder PATH] [--quick] [--save]
 
 mutmut makes each fault (a + for a -, a 2 for a 1, an argument left out) in a copy of the package
 and runs the tests that reach it. A run that was interrupted goes on where it stopped. See README.md
 beside this file.
 """
 
-import argparse
 import ast
 import json
 import os
@@ -20,9 +19,8 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-from foundation import ROOT, Row, machine, report
+from common import ROOT, RUNS, Row, machine, parser, report
 
-FOLDER = ROOT / "benchmarks" / "runs" / "mutants"
 MODULES = ("likelihoods", "distributions", "priors", "bounds", "exact")
 TESTS = ("likelihoods", "distributions", "priors", "bounds", "exact", "models")
 LEAST = 0.9
@@ -109,15 +107,11 @@ def difference(folder: Path, key: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--quick", action="store_true", help="of bounds only, to see that all works"
-    )
-    parser.add_argument("--only", choices=MODULES, nargs="+", help="some of the modules")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="the copy is kept here")
-    parser.add_argument("--processes", type=int, default=os.cpu_count(), help="at a time")
-    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
-    arguments = parser.parse_args()
+    options = parser(__doc__)
+    options.add_argument("--only", choices=MODULES, nargs="+", help="some of the modules")
+    options.add_argument("--folder", type=Path, default=RUNS / "mutants", help="for the copy")
+    options.add_argument("--processes", type=int, default=os.cpu_count(), help="at a time")
+    arguments = options.parse_args()
     if find_spec("mutmut") is None:
         sys.exit("mutmut is not installed: pip install mutmut==3.8.1")
     modules = ["bounds"] if arguments.quick else arguments.only or list(MODULES)

@@ -1,14 +1,13 @@
 """Our training beside what people use: the tutorials' loop, Pyro's SVI, pythae's trainer.
 
     pip install pyro-ppl==1.9.2 pythae==0.1.2
-    python benchmarks/peers.py [--quick] [--json PATH]
+    python benchmarks/peers.py [--quick] [--save [FOLDER]]
 
 The same network, data, batches, learning rate and number of epochs for all; one estimator judges
 what each has learned. A peer that is not installed is left out, and said so. See README.md beside
 this file.
 """
 
-import argparse
 import logging
 import statistics
 import sys
@@ -17,21 +16,10 @@ from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from io import StringIO
-from pathlib import Path
 
 import torch
-from foundation import (
-    Row,
-    Tutorial,
-    elbo,
-    machine,
-    matrix_products,
-    report,
-    take_turns,
-    threads,
-    through_pillow,
-    tutorial_epoch,
-)
+from common import Row, machine, parser, report, take_turns, threads
+from foundation import Tutorial, elbo, matrix_products, through_pillow, tutorial_epoch
 from torch import nn
 from tqdm import tqdm
 
@@ -182,10 +170,7 @@ def compare(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="short runs, to see that all works")
-    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
-    arguments = parser.parse_args()
+    arguments = parser(__doc__).parse_args()
     before, rows = machine(), []
     images = data.load("digits")
     network = {"latent": 2, "hidden": 64}

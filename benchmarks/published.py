@@ -1,12 +1,11 @@
 """Published numbers, made again: Burda et al. (2016), Altosaar's VAE, and principal components.
 
-    python benchmarks/published.py [--only NAME ...] [--stages N] [--folder PATH] [--json PATH]
+    python benchmarks/published.py [--only NAME ...] [--stages N] [--folder PATH] [--quick]
 
 A run that was interrupted goes on where it stopped: what is trained is kept in `--folder`. See
 README.md beside this file for what each part takes and for the numbers beside the published ones.
 """
 
-import argparse
 import math
 import sys
 from collections.abc import Callable, Iterator
@@ -14,16 +13,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from foundation import ROOT, Row, elbo, iwae, machine, report
+from common import RUNS, Row, machine, parser, report, slug
 from torch import Tensor, nn
 from torch.distributions import Distribution
 from tqdm import tqdm
 
 from vae_edu import data, likelihoods, priors, training
+from vae_edu.bounds import elbo, iwae
 from vae_edu.files import replace_whole
 from vae_edu.models import VAE, LinearGaussian
-
-FOLDER = ROOT / "benchmarks" / "runs"
 
 
 class Settings(NamedTuple):
@@ -259,24 +257,17 @@ def ppca(settings: Settings) -> Iterator[Row]:
 # ---------------------------------------------------------------------------------------------
 
 
-def slug(name: str) -> str:
-    """`VAE, k = 5` -> `vae-k-5`."""
-    return "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
-
-
 BENCHMARKS = {f.__name__: f for f in (ppca, altosaar, burda)}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="short runs, to see that all works")
+    options = parser(__doc__)
     choices = [*BENCHMARKS, *(slug(name) for name in BURDA)]
-    parser.add_argument("--only", choices=choices, nargs="+", help="some of them")
-    parser.add_argument("--stages", type=int, default=3, choices=range(1, 9), help="of Burda's 8")
-    parser.add_argument("--samples", type=int, default=5000, help="for -log p(x)")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="what is trained is kept here")
-    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
-    arguments = parser.parse_args()
+    options.add_argument("--only", choices=choices, nargs="+", help="some of them")
+    options.add_argument("--stages", type=int, default=3, choices=range(1, 9), help="of Burda's 8")
+    options.add_argument("--samples", type=int, default=5000, help="for -log p(x)")
+    options.add_argument("--folder", type=Path, default=RUNS, help="what is trained is kept here")
+    arguments = options.parse_args()
     settings = Settings(arguments.stages, 65_000, 10_000, arguments.samples, arguments.folder, [])
     if arguments.quick:
         folder = arguments.folder / "quick"

@@ -1,9 +1,11 @@
 """The Python side of DecoderLab and PosteriorMicroscope: what is refused, shared and stored."""
 
 import base64
+import gc
 import io
 import math
 import re
+import weakref
 
 import matplotlib.image
 import numpy as np
@@ -169,6 +171,17 @@ def test_a_notebook_stores_a_picture_and_a_text_that_stays_the_same(kind, models
     picture = matplotlib.image.imread(io.BytesIO(base64.b64decode(data["image/png"])))
     assert picture.shape[0] > 150 and np.ptp(picture[..., :3]) > 0.5
     assert data["image/png"] == second._repr_mimebundle_()[0]["image/png"]
+
+
+@BOTH
+def test_a_closed_widget_is_forgotten(kind, models, digits):
+    widget = kind(models, digits)
+    widget._repr_mimebundle_()
+    seen = weakref.ref(widget)
+    widget.close()
+    del widget
+    gc.collect()
+    assert seen() is None
 
 
 @BOTH

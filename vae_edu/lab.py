@@ -43,7 +43,8 @@ class _BrowserWidget(anywidget.AnyWidget):
     """Models and test images, sent to the browser once, and a switch between the models."""
 
     _esm = _script()
-    _css = STATIC / "widgets.css"
+    # As text: anywidget would watch a file, and the watch would keep every widget alive for ever.
+    _css = (STATIC / "widgets.css").read_text("utf-8")
     _description = traitlets.Dict().tag(sync=True)
     _weights = traitlets.Bytes().tag(sync=True)
     _images = traitlets.Bytes().tag(sync=True)

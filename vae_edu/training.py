@@ -147,7 +147,7 @@ class _Run:
             x = self.model.likelihood.prepare(self.levels, torch.default_generator)
         sums = torch.zeros(3)
         for rows in torch.randperm(len(x)).split(self.settings["batch_size"]):
-            terms = elbo(self.model, x[rows])
+            terms = elbo(self.model, x.index_select(0, rows))  # faster than x[rows]
             loss = self.loss(terms).mean()
             if not math.isfinite(loss.item()):
                 raise self._diverged(f"the loss is {loss.item()}")
