@@ -230,7 +230,7 @@ def ppca(settings: Settings) -> Iterator[Row]:
         likelihood = likelihoods.make("gaussian", images, scale="learned")
         model = VAE(priors.standard_normal(latent), likelihood, latent, hidden=())
         x, test = likelihood.prepare(images.train_x), likelihood.prepare(images.test_x)
-        epochs = 2000 if settings.stages > 1 else 50
+        epochs = settings.steps // 32  # 2031 of 12 steps each, and as many at each lower rate
         for rate in tqdm((1e-2, 1e-3, 1e-4), desc=f"PCA, {latent} latents"):
             for _ in training.train(model, images, epochs, learning_rate=rate, bar=False):
                 pass

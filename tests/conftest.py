@@ -1,3 +1,6 @@
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import settings
@@ -10,6 +13,10 @@ settings.load_profile("fixed")
 
 # The models here are so small that threads would wait for each other longer than they work.
 torch.set_num_threads(1)
+
+
+# The benchmarks' modules; last, for there is a browser.py here and one there.
+sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
 
 @pytest.fixture(autouse=True)

@@ -145,6 +145,14 @@ def test_iwaes_gradient_is_that_of_finite_differences(float64):
     assert weight.grad.sum().item() == pytest.approx(((above - below) / 2e-6).item(), rel=1e-5)
 
 
+def test_one_draw_unless_asked_for_more(model, x):
+    bounds = []
+    for options in ({}, {"samples": 1}, {"samples": 1, "chunk": 1}):
+        torch.manual_seed(0)
+        bounds.append(elbo(model, x, **options).total)
+    assert torch.equal(bounds[0], bounds[1]) and torch.equal(bounds[0], bounds[2])
+
+
 def test_bad_arguments(model, x):
     with pytest.raises(ValueError, match="samples is 0"):
         elbo(model, x, samples=0)

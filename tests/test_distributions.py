@@ -1,12 +1,15 @@
 """The distributions that torch lacks, against SciPy and numerical integration."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
-from helpers import assert_mean, fit_p_value
+from helpers import assert_mean, fit_p_value, images
 from scipy import integrate, stats
 
-from vae_edu.distributions import ContinuousBernoulli, DiscretizedLogistic
+from vae_edu import likelihoods
+from vae_edu.distributions import ContinuousBernoulli, DiscretizedLogistic, GreyLevels
 
 BORDERS = [0.0, -0.0, 1e-5, 9.9e-5, 1.01e-4, 1e-3, 9.99e-3, 1.001e-2, 1.0, 15.0, 40.0, 500.0]
 LOGITS = [*sorted({s * logit for logit in BORDERS for s in (1, -1)}), -0.0]
@@ -136,13 +139,68 @@ def test_continuous_bernoulli_refuses_values_outside_its_support():
         ContinuousBernoulli(torch.zeros(2), validate_args=True).log_prob(torch.tensor([0.5, 1.5]))
 
 
+def test_continuous_bernoulli_gradients_are_finite_at_the_ends_of_a_draw():
+    # u = 0 and u = 1 are rare draws, which would spoil a training once in a million.
+    logits = torch.tensor([-200.0, -200.0, 200.0, 200.0], requires_grad=True)
+    x = ContinuousBernoulli(logits).icdf(torch.tensor([0.0, 1.0, 0.0, 1.0]))
+    x.sum().backward()
+    assert ((x >= 0) & (x <= 1)).all()
+    assert torch.isfinite(logits.grad).all()
+
+
+def both(dtype=torch.float64, device="cpu", **options):
+    """One of each, at some ordinary place."""
+    ordinary = torch.tensor([0.3, -1.0], dtype=dtype, device=device)
+    return (
+        ContinuousBernoulli(ordinary, **options),
+        DiscretizedLogistic(ordinary, ordinary, 5, **options),
+    )
+
+
 def test_expanding_keeps_the_distribution():
-    logistic = DiscretizedLogistic(torch.tensor(0.3), torch.tensor(-1.0), 5)
-    for p, x in ((continuous(2.0), 0.25), (logistic, 3.0)):
-        wide = p.expand((4, 3))
-        assert wide.sample((2,)).shape == (2, 4, 3)
+    for p, x in zip(both(), (0.25, 3.0), strict=True):
+        wide = p.expand((4, 3, 2))
+        assert wide.sample((2,)).shape == (2, 4, 3, 2)
         x = torch.tensor(x)
-        torch.testing.assert_close(wide.log_prob(x), p.log_prob(x).expand(4, 3))
+        torch.testing.assert_close(wide.log_prob(x), p.log_prob(x).expand(4, 3, 2))
+
+
+@pytest.mark.parametrize("checks", [True, False])
+def test_values_are_checked_if_so_wished_also_after_expanding(checks):
+    for p in both(validate_args=checks):
+        for one in (p, p.expand((3, 2))):
+            with pytest.raises(ValueError, match="support") if checks else nullcontext():
+                one.log_prob(torch.tensor(9.0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_draws_are_as_fine_as_the_parameters(dtype):
+    continuous, logistic = both(dtype)
+    torch.manual_seed(0)
+    u = torch.rand((100, 2), dtype=dtype)
+    torch.manual_seed(0)
+    assert torch.equal(continuous.sample((100,)), continuous.icdf(u))
+    torch.manual_seed(0)
+    x = logistic.loc + torch.exp(logistic.log_scale) * torch.logit(u)
+    assert torch.equal(logistic.sample((100,)), torch.floor(5 * x).clamp(0, 4))
+
+
+def test_draws_are_where_the_parameters_are():
+    # A device that holds no numbers stands for any that is not the CPU.
+    for p in both(device="meta", validate_args=False):
+        assert p.sample((3,)).device.type == "meta"
+    assert p.logits.device.type == "meta"
+
+
+def test_grey_levels_have_the_shape_of_what_they_are_made_from():
+    data = images(dim=6, levels=5)
+    likelihood = likelihoods.make("gaussian", data)
+    p = GreyLevels(likelihood(torch.zeros(4, 3, 6)), likelihood, torch.tensor(0.5))
+    assert (p.batch_shape, p.event_shape) == ((4, 3), (6,))
+    assert p.sample((2,)).shape == (2, 4, 3, 6)
+    levels = data.train_x[0]
+    expected = p.base.log_prob(likelihood.prepare(levels)) + 0.5
+    torch.testing.assert_close(p.log_prob(levels), expected)
 
 
 @pytest.mark.parametrize("log_scale", SCALES)

@@ -186,6 +186,16 @@ def test_the_posterior_itself_has_no_kl_to_the_posterior(d):
     assert LatentGrid(model).kl(q, x).abs().max() < 1e-3
 
 
+@both_dimensions
+@some_cases
+def test_the_likelihood_of_every_grid_point(case, d):
+    model, x = curved(case, d)
+    grid = LatentGrid(model, points=40)
+    expected = torch.stack([model.decode(grid.z).log_prob(row) for row in x])
+    found = grid.log_likelihood(x).to(expected.dtype)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
 def test_grid_points_are_where_the_axes_say():
     grid = LatentGrid(curved(CASES[5], 2, "box")[0], points=20)
     table = grid.z.reshape(20, 20, 2)
@@ -338,6 +348,13 @@ def test_a_q_that_the_grid_cannot_hold(loc, scale):
     q = Independent(Normal(torch.full((6, 1), loc), torch.full((6, 1), scale)), 1)
     with pytest.raises(ValueError, match=r"q has mass .* instead of 1.*more than 2000 points"):
         LatentGrid(model).kl(q, x)
+
+
+def test_the_worst_of_many_q_is_named():
+    model, x = curved(CASES[5], 1)
+    loc = torch.tensor([[0.0], [30.0], [4.4], [0.0], [0.0], [0.0]])
+    with pytest.raises(ValueError, match=r"q has mass 0\.0000 on the grid"):
+        LatentGrid(model).kl(Independent(Normal(loc, torch.full((6, 1), 0.5)), 1), x)
 
 
 def test_one_example_is_one_row():

@@ -108,6 +108,91 @@ def test_levels_survive_the_way_into_the_support_and_back(case):
     )
 
 
+@every_case
+def test_the_brightest_level_is_1_and_the_darkest_0_for_the_encoder(case):
+    likelihood = make(case, images(levels=256))
+    ends = likelihood.prepare(torch.tensor([[0] * 6, [255] * 6], dtype=torch.uint8))
+    black, white = likelihood.network_input(ends).unbind()
+    # A density's grey level lies in the middle of its bin.
+    bin = 0.0 if case in MASSES else 0.5 / 256
+    torch.testing.assert_close(black, torch.full((6,), bin))
+    torch.testing.assert_close(white, torch.full((6,), 1 - bin))
+    p = likelihood(parameters(likelihood))
+    assert torch.isfinite(p.log_prob(ends)).all()  # a level of 255 in a byte has no next one
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.uint16, torch.int64])
+def test_prepare_gives_numbers_to_compute_with(dtype):
+    for name in FAMILIES:
+        likelihood = make_small(name, images(dim=3, levels=5))
+        x = likelihood.prepare(torch.tensor([[0, 2, 4]]).to(dtype))
+        assert x.dtype == (torch.int64 if name == "categorical" else torch.float32)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "continuous-bernoulli", "bernoulli"])
+def test_noise_comes_from_the_generator_alone(name):
+    likelihood, levels = make((name, {}), images()), images().train_x
+    before = torch.get_rng_state()
+    one, same, other = (
+        likelihood.prepare(levels, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
+    )
+    assert torch.equal(one, same) and not torch.equal(one, other)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "gaussian-full", "continuous-bernoulli"])
+def test_a_picture_is_never_blacker_than_black_nor_whiter_than_white(name):
+    likelihood = make_small(name, images(dim=3, levels=5))
+    x = torch.tensor([-1.0, 0.5, 2.0])
+    assert likelihood.image(x).tolist() == [0, 0.5, 1]
+
+
+@every_case
+def test_the_options_make_the_same_likelihood_again(case):
+    name, options = case
+    likelihood = make(case, images())
+    assert options.items() <= likelihood.options.items()
+    again = likelihoods.make(name, images(), **likelihood.options)
+    assert (again.options, again.n_parameters) == (likelihood.options, likelihood.n_parameters)
+
+
+def test_the_default_rank_is_four_or_all():
+    for dim, rank in ((3, 3), (4, 4), (5, 4), (6, 4)):
+        assert likelihoods.make("gaussian-full", images(dim)).rank == rank
+
+
+def test_a_discretized_logistic_starts_at_mid_grey_with_a_quarter_of_the_range():
+    p = make(("discretized-logistic", {}), images())(torch.zeros(12)).base_dist
+    torch.testing.assert_close(p.loc, torch.full((6,), 0.5))
+    torch.testing.assert_close(p.log_scale.exp(), torch.full((6,), 0.25))
+
+
+@every_case
+def test_in_double_precision_all_is_double(case):
+    likelihood = make(case, images())
+    p = parameters(likelihood, 3).double()
+    levels = images().train_x[:3]
+    mean = likelihood.mean_image(p)
+    single = likelihood.mean_image(p.float())
+    assert (single.dtype, mean.dtype) == (torch.float32, torch.float64)
+    torch.testing.assert_close(mean, single.double(), rtol=0, atol=1e-6)
+    if case in MASSES[1:]:
+        brightness = torch.linspace(0, 1, 5, dtype=torch.float64)
+        explicit = likelihood(p).base_dist.logits.exp() @ brightness
+        torch.testing.assert_close(mean, explicit, rtol=0, atol=1e-14)
+    if case != MASSES[0]:
+        assert likelihood.log_mass(p, levels).dtype == torch.float64
+
+
+@pytest.mark.parametrize("name", ["gaussian", "gaussian-full"])
+def test_points_are_no_images(name):
+    likelihood = likelihoods.make(name, points(torch.randn(40, 2)))
+    with pytest.raises(ValueError, match=r"^real-valued data are points"):
+        likelihood.image(torch.zeros(2))
+    with pytest.raises(TypeError, match=r"^real-valued data has no grey levels"):
+        likelihood.mass_offset(likelihood(torch.zeros(likelihood.n_parameters)))
+
+
 @pytest.mark.parametrize("name", ["gaussian", "continuous-bernoulli"])
 def test_dequantization_is_uniform_within_the_bin(name):
     likelihood = make((name, {}), images(dim=1, levels=4))
@@ -299,10 +384,22 @@ def test_log_mass_keeps_batches(case):
     torch.testing.assert_close(together[1, 5], likelihood.log_mass(p[1, 5], data.train_x[5]))
 
 
-def test_bernoulli_models_other_data_than_grey_levels():
-    data = images(levels=5)
+@pytest.mark.parametrize("rank", [1, 2, 6])
+def test_the_mass_of_a_full_gaussian_takes_the_trace_of_its_precision(rank):
+    # E[(x - μ)ᵀ Λ (x - μ)] over a bin is its value at the centre plus trace(Λ) times the variance
+    # of a uniform number in a bin.
+    likelihood = make(("gaussian-full", {"rank": rank}), images(levels=5))
+    p = likelihood(parameters(likelihood, 4).double())
+    trace = torch.linalg.inv(p.covariance_matrix).diagonal(dim1=-2, dim2=-1).sum(-1)
+    expected = -6 * np.log(5) - 0.5 * trace / (12 * 5**2)
+    torch.testing.assert_close(likelihood.mass_offset(p), expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("levels", [3, 5])
+def test_bernoulli_models_other_data_than_grey_levels(levels):
+    data = images(levels=levels)
     likelihood = make(("bernoulli", {}), data)
-    with pytest.raises(ValueError, match=r"5 grey levels.*other data.*categorical"):
+    with pytest.raises(ValueError, match=rf"{levels} grey levels.*other data.*categorical"):
         likelihood.log_mass(torch.zeros(6), data.train_x)
 
 

@@ -7,7 +7,7 @@ from helpers import assert_mean, fit_p_value
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
+from torch.distributions import Independent, Laplace, MultivariateNormal, Normal, kl_divergence
 
 from vae_edu import priors
 
@@ -19,7 +19,15 @@ PRIORS = {
     "ring": lambda: priors.mixture(2),
     "mixture": lambda: priors.mixture(2, **UNEQUAL),
 }
-BOXES = [(0.0, 1.0), (-1.0, 1.0), (5.0, 6.0), (100.0, 100.5), (-3.0, -2.0), (0.0, 1e-3)]
+BOXES = [
+    (0.0, 1.0),
+    (-1.0, 1.0),
+    (5.0, 6.0),
+    (100.0, 100.5),
+    (100.0, 100.01),
+    (-3.0, -2.0),
+    (0.0, 1e-3),
+]
 
 every_prior = pytest.mark.parametrize("prior", [make() for make in PRIORS.values()], ids=PRIORS)
 
@@ -135,6 +143,25 @@ def test_a_stored_mixture_is_described_the_same(weights, scale):
     assert priors.describe(priors.build(first)) == first
 
 
+@pytest.mark.parametrize(
+    "prior",
+    [
+        priors.standard_normal(1),
+        priors.uniform(1, -1.0, 2.0),
+        priors.mixture(1, components=1, scale=0.3),
+    ],
+    ids=["normal", "box", "mixture"],
+)
+def test_a_prior_of_one_dimension_is_described_too(prior):
+    described = priors.describe(prior)
+    assert priors.describe(priors.build(described)) == described
+
+
+def test_a_box_is_the_unit_box_unless_said_otherwise():
+    low, high = priors.box(priors.uniform(2))
+    assert (low.tolist(), high.tolist()) == ([0, 0], [1, 1])
+
+
 def test_other_distributions_cannot_be_stored():
     shifted = Independent(Normal(torch.ones(2), torch.ones(2)), 1)
     for other in (shifted, Normal(torch.zeros(2), torch.ones(2))):
@@ -161,6 +188,7 @@ def test_q_of_a_box_never_leaves_it(low, high, loc, log_var):
     prior = priors.uniform(2, low, high)
     q = priors.approximate_posterior(prior, torch.full((2,), loc), torch.full((2,), log_var))
     z = q.rsample((500,))
+    assert (z > low).all() and (z < high).all()
     assert torch.isfinite(prior.log_prob(z)).all()
     assert torch.isfinite(q.log_prob(z)).all()
 
@@ -256,9 +284,13 @@ def test_kl_of_a_full_covariance_to_a_diagonal_one():
     torch.testing.assert_close(kl_divergence(full, p), kl_divergence(diagonal, p))
 
 
-def test_kl_of_a_full_covariance_falls_back_to_draws():
+@pytest.mark.parametrize(
+    "p",
+    [priors.mixture(2, **UNEQUAL), Independent(Laplace(torch.zeros(2), torch.ones(2)), 1)],
+    ids=["mixture", "laplace"],
+)
+def test_kl_of_a_full_covariance_falls_back_to_draws(p):
     q = MultivariateNormal(torch.zeros(2), torch.tensor([[1.0, 0.6], [0.6, 1.0]]))
-    p = priors.mixture(2, **UNEQUAL)
     kl = priors.kl(q, p, q.sample((20_000,)))
     assert_mean(monte_carlo_kl(q, p), kl, slack=0.05)
     assert torch.isfinite(priors.kl(q, p))

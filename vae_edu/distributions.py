@@ -27,7 +27,9 @@ class ContinuousBernoulli(Distribution):
         super().__init__(logits.shape, validate_args=validate_args)
 
     def expand(self, batch_shape, _instance=None):
-        return ContinuousBernoulli(self.logits.expand(batch_shape), validate_args=False)
+        wide = ContinuousBernoulli(self.logits.expand(batch_shape), validate_args=False)
+        wide._validate_args = self._validate_args
+        return wide
 
     def log_norm(self) -> Tensor:
         """log C, what binary cross-entropy leaves out; log 2 at logit 0."""
@@ -98,7 +100,9 @@ class DiscretizedLogistic(Distribution):
 
     def expand(self, batch_shape, _instance=None):
         loc, log_scale = self.loc.expand(batch_shape), self.log_scale.expand(batch_shape)
-        return DiscretizedLogistic(loc, log_scale, self.levels, validate_args=False)
+        wide = DiscretizedLogistic(loc, log_scale, self.levels, validate_args=False)
+        wide._validate_args = self._validate_args
+        return wide
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:
@@ -127,8 +131,7 @@ class DiscretizedLogistic(Distribution):
         shape = self._extended_shape(sample_shape)
         with torch.no_grad():
             u = torch.rand(shape, dtype=self.loc.dtype, device=self.loc.device)
-            eps = torch.finfo(u.dtype).eps
-            x = self.loc + torch.exp(self.log_scale) * torch.logit(u, eps)
+            x = self.loc + torch.exp(self.log_scale) * torch.logit(u)  # u = 0: the lowest level
             return torch.floor(x * self.levels).clamp(0, self.levels - 1)
 
 

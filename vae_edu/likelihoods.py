@@ -97,7 +97,7 @@ class Likelihood(nn.Module):
 
     def image(self, x: Tensor) -> Tensor:
         """Prepared data (or a draw) as brightness in [0, 1], `[..., D]`, to be looked at."""
-        return self.to_levels(x).to(torch.get_default_dtype()) / (self.levels - 1)
+        return self.to_levels(x) / (self.levels - 1)
 
     def log_mass(self, parameters: Tensor, levels: Tensor) -> Tensor:
         """log-probability of the grey levels `[..., D]`, in nats per example, `[...]`.
@@ -386,7 +386,7 @@ class CategoricalLikelihood(Likelihood):
         return Independent(Categorical(logits=logits), 1)
 
     def network_input(self, x):
-        return x.to(torch.get_default_dtype()) / (self.levels - 1)
+        return x / (self.levels - 1)
 
     def mean_image(self, parameters):
         logits = self(parameters).base_dist.logits
