@@ -30,7 +30,7 @@ notebooks: setup
 	$(VENV) tools/notebooks.py execute
 
 site: setup
-	$(VENV) tools/site.py $(ARGS)
+	$(VENV) tools/pages.py $(ARGS)
 
 slides: setup
 	$(VENV) tools/slides.py $(ARGS)

@@ -175,7 +175,7 @@ def main() -> None:
     images = data.load("digits")
     network = {"latent": 2, "hidden": 64}
     epochs, repeats = (2, 1) if arguments.quick else (20, 5)
-    peers = {"vae_edu": (ours, None), "Pyro's SVI": (pyro, 2), "pythae's trainer": (pythae, 3)}
+    peers = {"vae_edu": (ours, None), "Pyro's SVI": (pyro, 2), "pythae's trainer": (pythae, None)}
     rows += compare(f"digits, {epochs} epochs", images, network, epochs, peers, repeats)
     try:
         images = data.load("mnist")

@@ -15,8 +15,8 @@ settings.load_profile("fixed")
 torch.set_num_threads(1)
 
 
-# The benchmarks' modules; last, for there is a browser.py here and one there.
-sys.path.append(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+# Scripts find the modules beside them; last, for benchmarks/ has a browser.py of its own.
+sys.path += [str(Path(__file__).resolve().parents[1] / name) for name in ("tools", "benchmarks")]
 
 
 @pytest.fixture(autouse=True)

@@ -44,8 +44,8 @@ def folder(tmp_path_factory):
     cells += [nbformat.v4.new_code_cell(c) for c in (WIDGETS, "PosteriorMicroscope(vaes, images)")]
     cells.append(nbformat.v4.new_code_cell(FIGURE))
     nbformat.write(nbformat.v4.new_notebook(cells=cells), here / "widgets.ipynb")
-    run_tool("site", "--to", here / "site", "--execute", "none")
-    run_tool("site", "--to", here / "site", here / "widgets.ipynb")
+    run_tool("pages", "--to", here / "site", "--execute", "none")
+    run_tool("pages", "--to", here / "site", here / "widgets.ipynb")
     return here / "site"
 
 

@@ -196,6 +196,14 @@ def test_the_likelihood_of_every_grid_point(case, d):
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_the_grid_reaches_as_far_as_it_says_around_every_component():
+    means = torch.tensor([[-3.0, 0.5], [1.0, 2.0], [4.0, -1.0]])
+    model = vae(CASES[5], images(), priors.mixture(2, means=means, scale=0.2))
+    grid = LatentGrid(model, points=8, half_width=3.0)
+    torch.testing.assert_close(grid.low, torch.tensor([-3.6, -1.6]))
+    torch.testing.assert_close(grid.high, torch.tensor([4.6, 2.6]))
+
+
 def test_grid_points_are_where_the_axes_say():
     grid = LatentGrid(curved(CASES[5], 2, "box")[0], points=20)
     table = grid.z.reshape(20, 20, 2)
@@ -260,6 +268,15 @@ def test_the_error_estimate_is_small_where_the_grid_is_good():
     for case in CASES:
         model, x = curved(case, 2)
         assert (LatentGrid(model).error(x) < 1e-2).all()
+
+
+@both_dimensions
+def test_each_example_has_an_error_of_its_own(d):
+    model, x = curved(CASES[5], d, steeper=2.0)
+    grid = LatentGrid(model, points=12)
+    alone = torch.cat([grid.error(row.unsqueeze(0)) for row in x])
+    torch.testing.assert_close(grid.error(x), alone)
+    assert len(set(alone.tolist())) == len(x)
 
 
 def test_a_posterior_off_the_grid_is_told():

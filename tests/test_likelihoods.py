@@ -496,7 +496,8 @@ def test_points_have_gaussian_likelihoods_only(name):
     ("name", "options", "error", "message"),
     [
         ("poisson", {}, ValueError, "no likelihood 'poisson'; choose"),
-        ("gaussian", {"scale": "fixed"}, ValueError, "needs sigma"),
+        ("gaussian", {"scale": "fixed"}, ValueError, '^scale="fixed" needs sigma'),
+        ("gaussian", {"scale": "from_z", "sigma": 1.0}, ValueError, '^scale="from_z" takes no'),
         ("gaussian", {"scale": "all"}, ValueError, "no scale 'all'"),
         ("gaussian", {"sigma": 0.0}, ValueError, "sigma is 0.0"),
         ("gaussian", {"sigma": float("nan")}, ValueError, "sigma is nan"),

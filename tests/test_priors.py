@@ -7,7 +7,15 @@ from helpers import assert_mean, fit_p_value
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-from torch.distributions import Independent, Laplace, MultivariateNormal, Normal, kl_divergence
+from torch.distributions import (
+    Categorical,
+    Independent,
+    Laplace,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+    kl_divergence,
+)
 
 from vae_edu import priors
 
@@ -91,6 +99,31 @@ def test_the_default_mixture_has_components_at_equal_distance(d):
         torch.testing.assert_close(torch.pdist(means), torch.full((3,), 2 * 3**0.5))
 
 
+def test_the_mixture_unless_said_otherwise():
+    parts = priors.mixture(2).component_distribution
+    torch.testing.assert_close(parts.mean.norm(dim=-1), torch.full((4,), 2.0))
+    assert (parts.stddev == 0.5).all()
+
+
+def test_a_mixture_takes_whole_numbers_one_component_and_a_weight_of_zero():
+    whole = priors.mixture(2, means=[[1, 2], [3, 4]], weights=[1, 0])
+    z = torch.randn(20, 2)
+    expected = stats.multivariate_normal([1, 2], 0.5**2).logpdf(z)
+    np.testing.assert_allclose(whole.log_prob(z), expected, rtol=1e-5)
+    one = priors.mixture(2, components=1, radius=1.0)
+    expected = stats.multivariate_normal([1, 0], 0.5**2).logpdf(z)
+    np.testing.assert_allclose(one.log_prob(z), expected, rtol=1e-5)
+
+
+def test_a_mixture_computes_in_the_default_precision():
+    weights = torch.ones(3, dtype=torch.float64)
+    z = torch.randn(20, 1)
+    prior = priors.mixture(1, components=3, radius=1.0, scale=1, weights=weights)
+    assert prior.log_prob(z).dtype == prior.sample().dtype == torch.float32
+    expected = stats.norm.pdf(z, [-1, 0, 1], 1).mean(-1)
+    np.testing.assert_allclose(prior.log_prob(z).exp(), expected, rtol=1e-5)
+
+
 @pytest.mark.parametrize("d", [1, 3])
 def test_standard_normal_and_uniform_are_scipys(d):
     z = torch.randn(20, d)
@@ -164,7 +197,8 @@ def test_a_box_is_the_unit_box_unless_said_otherwise():
 
 def test_other_distributions_cannot_be_stored():
     shifted = Independent(Normal(torch.ones(2), torch.ones(2)), 1)
-    for other in (shifted, Normal(torch.zeros(2), torch.ones(2))):
+    bare = MixtureSameFamily(Categorical(torch.ones(3)), Normal(torch.zeros(3), torch.ones(3)))
+    for other in (shifted, Normal(torch.zeros(2), torch.ones(2)), bare):
         with pytest.raises(ValueError, match=r"only the priors of vae_edu\.priors"):
             priors.describe(other)
 
@@ -282,6 +316,14 @@ def test_kl_of_a_full_covariance_to_a_diagonal_one():
     diagonal = Independent(Normal(q.mean, q.stddev), 1)
     full = MultivariateNormal(q.mean, torch.diag(q.variance))
     torch.testing.assert_close(kl_divergence(full, p), kl_divergence(diagonal, p))
+
+
+def test_kl_takes_one_draw_where_none_is_given():
+    q = priors.approximate_posterior(priors.mixture(2), torch.zeros(3, 2), torch.zeros(3, 2))
+    torch.manual_seed(0)
+    z = q.rsample((1,))
+    torch.manual_seed(0)
+    assert torch.equal(priors.kl(q, priors.mixture(2)), priors.kl(q, priors.mixture(2), z))
 
 
 @pytest.mark.parametrize(

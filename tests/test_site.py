@@ -1,21 +1,8 @@
 """The static site's building blocks: addresses, anchors, and words for formulas and pictures."""
 
-import importlib.util
-import sys
-
 import bs4
+import pages
 import pytest
-
-from tools import notebooks
-
-with pytest.MonkeyPatch.context() as patch:
-    patch.setitem(sys.modules, "notebooks", notebooks)  # a script finds the module beside it
-    # The name `site` belongs to the standard library.
-    spec = importlib.util.spec_from_file_location(
-        "course_site", notebooks.ROOT / "tools" / "site.py"
-    )
-    site = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(site)
 
 
 @pytest.mark.parametrize(
@@ -40,12 +27,12 @@ with pytest.MonkeyPatch.context() as patch:
     ],
 )
 def test_a_link_of_the_texts_leads_to_a_page(folder, url, goal):
-    base = (site.COURSE / folder).resolve()
-    assert site.address(url, base) == goal
+    base = (pages.COURSE / folder).resolve()
+    assert pages.address(url, base) == goal
 
 
 def test_a_link_out_of_the_site_is_plain_text():
-    assert site.html_of("see [the *README*](../README.md)") == "<p>see the <em>README</em></p>\n"
+    assert pages.html_of("see [the *README*](../README.md)") == "<p>see the <em>README</em></p>\n"
 
 
 @pytest.mark.parametrize(
@@ -59,8 +46,8 @@ def test_a_link_out_of_the_site_is_plain_text():
     ],
 )
 def test_anchors_are_those_of_github(heading, anchor):
-    assert site.slug(heading) == anchor
-    assert f'id="{anchor}"' in site.html_of(f"## {heading}")
+    assert pages.slug(heading) == anchor
+    assert f'id="{anchor}"' in pages.html_of(f"## {heading}")
 
 
 @pytest.mark.parametrize(
@@ -74,8 +61,8 @@ def test_anchors_are_those_of_github(heading, anchor):
     ],
 )
 def test_a_formula_as_text(tex, text):
-    tree = bs4.BeautifulSoup(site.formula(tex, "inline"), "html.parser")
-    assert site.words(tree) == text
+    tree = bs4.BeautifulSoup(pages.formula(tex, "inline"), "html.parser")
+    assert pages.words(tree) == text
 
 
 BELOW = (
@@ -101,18 +88,18 @@ BELOW = (
     ],
 )
 def test_the_words_of_a_picture(printed, below, words):
-    assert site.alt(printed, below, "The *bell* of $x$") == words
+    assert pages.alt(printed, below, "The *bell* of $x$") == words
 
 
 def test_the_search_has_every_section_but_no_answers():
     text = """# One\nA $\\sigma$.\n\n## Two & three\n\nAsk.\n
 <details><summary>A. No.</summary>\n\n**Right.**\n\n</details>\n
 | a | b |\n|---|---|\n| c | d |\n"""
-    assert site.sections(text) == [
+    assert pages.sections(text) == [
         ("One", "one", "A σ."),
         ("Two & three", "two--three", "Ask. a b c d"),
     ]
 
 
 def test_the_bar_names_every_notebook_in_order():
-    assert list(site.names()) == [path.stem for path in sorted(site.COURSE.glob("*.ipynb"))]
+    assert list(pages.names()) == [path.stem for path in sorted(pages.COURSE.glob("*.ipynb"))]

@@ -1,16 +1,13 @@
 """The form of the decks; what a lecturer sees of them is in test_browser_slides.py."""
 
 import re
-import sys
 
 import bs4
 import nbformat
 import pytest
+import slides
 
 from tools import notebooks
-
-sys.path.insert(0, str(notebooks.ROOT / "tools"))  # the tools find each other there
-import slides
 
 LECTURES = slides.lectures()
 TOO_MANY = 60

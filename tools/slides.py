@@ -2,8 +2,8 @@
 
     python tools/slides.py [--to FOLDER] [--execute none|widgets|all] [NOTEBOOK …]
 
-is what `make slides` does, with reveal.js inside each file. As in tools/site.py, only the notebooks
-with a DecoderLab or a PosteriorMicroscope are executed, and these widgets run in the deck.
+is what `make slides` does, with reveal.js inside each file. As in tools/pages.py, only the
+notebooks with a DecoderLab or a PosteriorMicroscope are executed, and their widgets run in a deck.
 
 A cell's metadata say where it stands: `slideshow.slide_type` as in Jupyter (slide, subslide,
 fragment, notes, skip; none: goes on), and two keys of our own beside it. `breaks` gives a later
@@ -19,21 +19,17 @@ import struct
 import sys
 import time
 from functools import cache
-from importlib import util
+from importlib.util import find_spec
 from pathlib import Path
 
 import bs4
 import nbformat
+import pages
 from nbconvert import TemplateExporter
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
 
 from notebooks import ROOT, in_one_line, paths
-
-# The name `site` belongs to the standard library.
-_spec = util.spec_from_file_location("course_site", Path(__file__).with_name("site.py"))
-site = util.module_from_spec(_spec)
-_spec.loader.exec_module(site)
 
 TYPES = ("slide", "subslide", "fragment", "notes", "skip", "")
 HEADING = re.compile(r"(#{1,4}) (.*)")
@@ -112,7 +108,7 @@ def arrange(cells: list[NotebookNode]) -> list[NotebookNode]:
             name = "page" if i else "title"
             before += "<section>" * (kind == "slide") + f'<section class="{name}">'
             if not heading:  # a quiet reminder of where we are
-                before += f'<div class="section-name">{site.html_of(title)}</div>'
+                before += f'<div class="section-name">{pages.html_of(title)}</div>'
         elif kind == "fragment":
             before, in_fragment = in_fragment + '<div class="fragment">', "</div>"
         elif kind == "notes":
@@ -126,7 +122,7 @@ def arrange(cells: list[NotebookNode]) -> list[NotebookNode]:
 @cache
 def reveal() -> dict[str, str]:
     """reveal.js and its style, from the package that brings them (importing it takes Sphinx)."""
-    package = util.find_spec("sphinx_revealjs")
+    package = find_spec("sphinx_revealjs")
     if package is None:
         raise ModuleNotFoundError("reveal.js is missing: pip install -r requirements.txt")
     folder = Path(package.submodule_search_locations[0], "_static", "revealjs", "dist")
@@ -143,7 +139,7 @@ def proportions(png: str) -> float:
     return width / height
 
 
-class Exporter(site.Exporter):
+class Exporter(pages.Exporter):
     """Notebook to deck, by slides.html.j2 and slides.css."""
 
     def __init__(self):
@@ -153,11 +149,11 @@ class Exporter(site.Exporter):
     def deck(self, notebook: NotebookNode) -> str:
         """The whole file."""
         resources = {
-            "title": site.title(notebook),
+            "title": pages.title(notebook),
             "style": reveal()["style"] + self.style,
             "script": reveal()["script"],
         }
-        site.describe(notebook)
+        pages.describe(notebook)
         notebook.cells = arrange(pieces(notebook))
         html = TemplateExporter.from_notebook_node(self, notebook, resources)[0]
         return re.sub(r'<a ([^>]*?)href="([^"]*)"([^>]*)>(.*?)</a>', _link, html, flags=re.S)
@@ -178,27 +174,27 @@ def _link(found: re.Match) -> str:
 
 def lectures() -> list[Path]:
     """The notebooks that become decks."""
-    return [path for path in paths() if path.parent == site.COURSE]
+    return [path for path in paths() if path.parent == pages.COURSE]
 
 
 def build(path: Path, target: Path, execute: str) -> int:
     """Write one notebook's deck to `target`; the number of its slides."""
-    deck = Exporter().deck(site.read(path, execute))
-    site.write(target, deck)
+    deck = Exporter().deck(pages.read(path, execute))
+    pages.write(target, deck)
     return len(re.findall(r'<section class="(?:title|page)">', deck))
 
 
 def index(folder: Path) -> None:
     """A plain list of the decks."""
     books = {path: nbformat.read(path, as_version=4) for path in lectures()}
-    rows = [f"- [{site.title(book)}]({path.name})" for path, book in books.items()]
+    rows = [f"- [{pages.title(book)}]({path.name})" for path, book in books.items()]
     keys = "Arrows step, Esc shows all slides, S the notes, F the whole screen, ? all keys."
     text = f"# Slides\n\nWhat is p(x|z) in a VAE? One deck for each notebook.\n\n{keys}\n\n"
-    page = site.Exporter().page(site.of_markdown(text + "\n".join(rows)))
+    page = pages.Exporter().page(pages.of_markdown(text + "\n".join(rows)))
     tree = bs4.BeautifulSoup(page, "html.parser")
     for link in tree.select("body > nav, a.skip"):
         link.decompose()  # it leads to the site
-    site.write(folder / "index.html", str(tree))
+    pages.write(folder / "index.html", str(tree))
 
 
 def main() -> int:

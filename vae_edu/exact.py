@@ -226,7 +226,7 @@ def _pairwise_low_rank(p: LowRankMultivariateNormal, x: Tensor) -> Tensor:
     # Σ⁻¹ = D⁻¹ - AᵀA with A = L⁻¹WᵀD⁻¹ and LLᵀ = I + WᵀD⁻¹W (Woodbury), and
     # det Σ = det D · det LLᵀ: the diagonal case and a correction.
     scaled = (p.cov_factor / p.cov_diag.unsqueeze(-1)).double().mT  # [G, rank, D]
-    gram = scaled @ p.cov_factor.double() + torch.eye(scaled.shape[-2], dtype=torch.float64)
+    gram = scaled @ p.cov_factor.double() + torch.eye(scaled.shape[-2])
     cholesky = torch.linalg.cholesky(gram)
     a = torch.linalg.solve_triangular(cholesky, scaled, upper=False)
     shift = (a @ p.loc.double().unsqueeze(-1)).squeeze(-1)  # [G, rank]

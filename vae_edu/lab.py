@@ -128,7 +128,7 @@ class _BrowserWidget(anywidget.AnyWidget):
         return f"{type(self).__name__}: {', '.join(self.models)}"
 
     def _repr_mimebundle_(self, **kwargs: Any):
-        if os.environ.get("VAE_EDU_STATIC"):  # tools/site.py: a page that will have no kernel
+        if os.environ.get("VAE_EDU_STATIC"):  # tools/pages.py: a page that will have no kernel
             return {"text/plain": repr(self), "text/html": self.to_html()}, {}
         bundle = super()._repr_mimebundle_(**kwargs) or {}
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})

@@ -1,6 +1,6 @@
 """Write the course as a static web site: pages that need neither kernel nor network.
 
-    python tools/site.py [--to FOLDER] [--execute none|widgets|all] [NOTEBOOK …]
+    python tools/pages.py [--to FOLDER] [--execute none|widgets|all] [NOTEBOOK …]
 
 is what `make site` does. A page shows the outputs that its notebook stores. Only the notebooks with
 a DecoderLab or a PosteriorMicroscope are executed (their files stay as they are): these widgets run
