@@ -335,6 +335,7 @@ def test_pairs_of_every_family_and_its_grey_levels(case):
         for p, rows in (
             (model.decode(z), x),
             (model.on_grey_levels().decode(z), data.train_x),
+            (model.decode(z), model.likelihood.prepare(0 * data.train_x)),  # no bright pixel at all
         ):
             torch.testing.assert_close(
                 _pairwise(p, rows),
