@@ -104,9 +104,37 @@ def results(folder: Path, modules: list[str]) -> Iterator[Row]:
             values["not tried"] = counts[None]
         met = None if counts[None] else tried - alive >= LEAST * tried
         yield Row("mutants", name, values, f"at least {LEAST:.0%} killed", met)
-        for key in (key for key, code in codes.items() if code in (SURVIVED, UNTESTED)):
-            print(f"alive: mutmut show {key}", file=sys.stderr)
-    print(f"(to be run in {folder})", file=sys.stderr)
+
+
+def alive(folder: Path, modules: list[str]) -> str:
+    """Every mutant that no test noticed, as the lines it changes."""
+    text = []
+    for name in modules:
+        source = folder / "mutants" / "vae_edu" / f"{name}.py"
+        codes = json.loads(source.with_suffix(".py.meta").read_text(encoding="utf-8"))
+        functions = {
+            node.name: node
+            for node in ast.walk(ast.parse(source.read_text(encoding="utf-8")))
+            if isinstance(node, ast.FunctionDef)
+        }
+        for key, code in codes["exit_code_by_key"].items():
+            if code in (SURVIVED, UNTESTED):
+                function = key.rpartition(".")[2]
+                original = function.rpartition("__mutmut_")[0] + "__mutmut_orig"
+                was, became = (lines(functions[f]) for f in (original, function))
+                text += [f"# {readable(original)}", *sorted(was - became), *sorted(became - was)]
+    return "\n".join(text) + "\n"
+
+
+def readable(function: str) -> str:
+    """mutmut's name for a function -> Class.function."""
+    return function.removesuffix("__mutmut_orig").removeprefix("x").strip("ǁ_").replace("ǁ", ".")
+
+
+def lines(function: ast.FunctionDef) -> set[str]:
+    """The lines of a function, with the name that they share."""
+    named = ast.unparse(function).replace(function.name, "f")
+    return {line.strip() for line in named.splitlines()}
 
 
 def main() -> None:
@@ -126,6 +154,10 @@ def main() -> None:
     patterns = [f"vae_edu.{name}.*" for name in modules]
     run(arguments.folder, ["--max-children", str(arguments.processes), *patterns])
     report(before, list(results(arguments.folder, modules)), arguments)
+    found = alive(arguments.folder, modules)
+    print(f"\nNot noticed, before and after:\n\n{found}")
+    if arguments.save:
+        (arguments.save / "survivors.txt").write_text(found, encoding="utf-8")
 
 
 if __name__ == "__main__":

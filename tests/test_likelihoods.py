@@ -482,11 +482,13 @@ def test_points_have_gaussian_likelihoods_only(name):
         return
     likelihood = make_small(name, rows)
     assert torch.equal(likelihood.prepare(rows.train_x), rows.train_x)
+    assert likelihood.prepare(rows.train_x.double()).dtype == torch.float32
+    assert likelihood.data_name == rows.name
     with pytest.raises(TypeError, match="no grey levels"):
         likelihood.log_mass(torch.zeros(likelihood.n_parameters), rows.train_x[0])
     with pytest.raises(ValueError, match="points, not images"):
         likelihood.mean_image(torch.zeros(likelihood.n_parameters))
-    with pytest.raises(ValueError, match="NaN"):
+    with pytest.raises(ValueError, match="^the data holds NaN"):
         likelihood.prepare(rows.train_x / 0)
     with pytest.raises(ValueError, match="D = 3"):
         likelihood.prepare(torch.zeros(2, 4))
