@@ -488,7 +488,7 @@ def test_points_have_gaussian_likelihoods_only(name):
         likelihood.log_mass(torch.zeros(likelihood.n_parameters), rows.train_x[0])
     with pytest.raises(ValueError, match="points, not images"):
         likelihood.mean_image(torch.zeros(likelihood.n_parameters))
-    with pytest.raises(ValueError, match="^the data holds NaN"):
+    with pytest.raises(ValueError, match=r"^the data holds NaN"):
         likelihood.prepare(rows.train_x / 0)
     with pytest.raises(ValueError, match="D = 3"):
         likelihood.prepare(torch.zeros(2, 4))
