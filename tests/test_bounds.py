@@ -1,5 +1,6 @@
 """The bounds against each other, finite differences and the exact log p(x)."""
 
+import gc
 import math
 
 import pytest
@@ -143,6 +144,23 @@ def test_iwaes_gradient_is_that_of_finite_differences(float64):
         weight -= 2e-6
         below = bound()
     assert weight.grad.sum().item() == pytest.approx(((above - below) / 2e-6).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("bound", [elbo, iwae])
+def test_no_part_is_kept_while_the_next_is_made(bound, model, x, monkeypatch):
+    # Thousands of small tensors between large ones that come and go cost gigabytes: each may pin
+    # the memory that a large one left.
+    decode, kept = model.decode, []
+
+    def counting(z):
+        parts = (o for o in gc.get_objects() if isinstance(o, torch.Tensor))
+        kept.append(sum(part.shape == (2, len(x)) for part in parts))
+        return decode(z)
+
+    monkeypatch.setattr(model, "decode", counting)
+    with torch.no_grad():
+        bound(model, x, 12, chunk=2)
+    assert len(kept) == 6 and kept[-1] <= kept[1]
 
 
 def test_one_draw_unless_asked_for_more(model, x):

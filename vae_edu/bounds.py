@@ -1,6 +1,7 @@
 """Lower bounds on log p(x), in nats per example."""
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -29,8 +30,8 @@ def elbo(model, x: Tensor, samples: int = 1, chunk: int = 2) -> Elbo:
         raise ValueError(f"samples is {samples} and chunk is {chunk}; both must be at least 1")
     q = model.posterior(x)
     z = q.rsample((samples,))
-    log_likelihoods = [model.decode(part).log_prob(x) for part in z.split(chunk)]
-    reconstruction = torch.cat(log_likelihoods).mean(0)
+    log_likelihoods = (model.decode(part).log_prob(x) for part in z.split(chunk))
+    reconstruction = _rows(log_likelihoods, samples).mean(0)
     divergence = kl(q, model.prior, z)
     return Elbo(reconstruction - divergence, reconstruction, divergence)
 
@@ -44,11 +45,27 @@ def iwae(model, x: Tensor, k: int, chunk: int = 2) -> Tensor:
     if k < 1 or chunk < 1:
         raise ValueError(f"k is {k} and chunk is {chunk}; both must be at least 1")
     q = model.posterior(x)
-    log_weights = []
-    for start in range(0, k, chunk):
-        z = q.rsample((min(chunk, k - start),))
-        log_weights.append(model.decode(z).log_prob(x) + model.prior.log_prob(z) - q.log_prob(z))
-    return torch.logsumexp(torch.cat(log_weights), 0) - math.log(k)
+    draws = (q.rsample((min(chunk, k - start),)) for start in range(0, k, chunk))
+    log_weights = (
+        model.decode(z).log_prob(x) + model.prior.log_prob(z) - q.log_prob(z) for z in draws
+    )
+    return torch.logsumexp(_rows(log_weights, k), 0) - math.log(k)
+
+
+def _rows(parts: Iterator[Tensor], n: int) -> Tensor:
+    """The n rows of all parts, each put in its place at once.
+
+    Kept in a list, every small part would pin the memory that the large tensors before it left.
+    """
+    rows, filled = None, 0
+    for part in parts:
+        if len(part) == n:
+            return part
+        if rows is None:
+            rows = part.new_empty((n, *part.shape[1:]))
+        rows[filled : filled + len(part)] = part
+        filled += len(part)
+    return rows
 
 
 def bits_per_dim(nats: Tensor | float, dim: int) -> Tensor | float:
