@@ -122,7 +122,11 @@ def where(before: dict, after: dict) -> str:
 
 
 def report(
-    before: dict, rows: list[Row], arguments: argparse.Namespace, draw: Callable | None = None
+    before: dict,
+    rows: list[Row],
+    arguments: argparse.Namespace,
+    draw: Callable | None = None,
+    name: str = Path(sys.argv[0]).stem,
 ) -> None:
     """Print the machine and the table; with `--save`, keep them, and a picture of them."""
     after = machine()
@@ -130,7 +134,6 @@ def report(
     if not arguments.save:
         return
     arguments.save.mkdir(parents=True, exist_ok=True)
-    name = Path(sys.argv[0]).stem
     numbers = {"before": before, "after": after, "quick": arguments.quick}
     numbers["rows"] = [row._asdict() for row in rows]
     text = json.dumps(numbers, indent=1, ensure_ascii=False) + "\n"
@@ -165,6 +168,8 @@ def dots(rows: list[Row]):
             ax.set_ylim(len(group) - 0.5, -0.5)
             if min(values) > 0 and max(values) > 20 * min(values):
                 ax.set_xscale("log")
+            elif name in ("s", "ms", "MB"):
+                ax.set_xlim(left=0)
             ax.set_xlabel(name)
             ax.set_title(benchmark)
     return fig

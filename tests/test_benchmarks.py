@@ -166,10 +166,10 @@ def test_numbers_show_the_digits_that_are_sure():
     assert common.number(values, "s") == "3 ± 12 s"
 
 
-def test_a_report_is_kept_as_numbers_and_as_a_picture(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(sys, "argv", ["some.py"])
+def test_a_report_is_kept_as_numbers_and_as_a_picture(tmp_path, capsys):
     rows = [common.Row("a", "b", {"s": 1.5, "s ±": 0.2, "s published": 2.0}, "under 2 s", True)]
-    common.report(common.machine(), rows, Namespace(save=tmp_path / "new", quick=False))
+    arguments = Namespace(save=tmp_path / "new", quick=False)
+    common.report(common.machine(), rows, arguments, name="some")
     table = capsys.readouterr().out
     assert "| a | b | 1.50 ± 0.20 s; 2 s published | under 2 s | yes |" in table
     kept = json.loads((tmp_path / "new" / "some.json").read_text(encoding="utf-8"))

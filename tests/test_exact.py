@@ -279,6 +279,17 @@ def test_each_example_has_an_error_of_its_own(d):
     assert len(set(alone.tolist())) == len(x)
 
 
+@both_dimensions
+def test_nothing_is_missing_beyond_the_edge_of_a_box(d):
+    # The posterior is heaped up at the box's edge, beyond which there is no prior.
+    model, x = curved(CASES[5], d, "box")
+    grid = LatentGrid(model)
+    density = grid.posterior(x)
+    at_edge = density[:, 0].reshape(len(x), -1).amax(-1)
+    assert (at_edge > 0.5 * density.flatten(1).amax(-1)).any()
+    assert grid.error(x).max() < 0.05
+
+
 def test_a_posterior_off_the_grid_is_told():
     model = SimpleNamespace(
         prior=priors.standard_normal(1), decode=lambda z: Independent(Normal(z, 0.1), 1)
