@@ -227,7 +227,7 @@ KERNELS = {
     "matrix products": ("aten::mm", "aten::addmm"),
     "Adam": ("aten::_fused_adam_",),
     "tanh": ("aten::tanh", "aten::tanh_backward"),
-    "log p(x|z)": ("aten::log_sigmoid_forward", "aten::log_sigmoid_backward", "aten::sigmoid",
+    "log-likelihood": ("aten::log_sigmoid_forward", "aten::log_sigmoid_backward", "aten::sigmoid",
                    "aten::binary_cross_entropy_with_logits"),
 }  # fmt: skip
 
