@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 from common import Row, machine, parser, report, take_turns, threads
+from matplotlib.ticker import LogLocator, NullLocator
 from tqdm import tqdm
 
 from vae_edu import data, likelihoods, plots, priors, training
@@ -91,6 +92,11 @@ def draw(rows: list[Row]):
             points = {k: v for k, v in row.values.items() if k.startswith("ms at ")}
             sizes = [int(key.removeprefix("ms at ")) for key in points]
             ax.loglog(sizes, list(points.values()), "o-", color=plots.COLORS["prior"])
+            ax.set_xticks(sizes, sizes, rotation=45)
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.yaxis.set_major_formatter("{x:g}")
+            for axis in (ax.xaxis, ax.yaxis):
+                axis.set_minor_locator(NullLocator())
             ax.set_xlabel(name)
             ax.set_ylabel("ms")
             ax.set_title(f"{what.strip()}\nexponent {row.values['exponent']:.2f}")
