@@ -133,6 +133,9 @@ def report(
     print(f"\n{where(before, after)}\n\n{table(rows)}")
     if not arguments.save:
         return
+    if arguments.quick and arguments.save == RESULTS:
+        print("Not saved: a quick run would take the place of a whole one.", file=sys.stderr)
+        return
     arguments.save.mkdir(parents=True, exist_ok=True)
     numbers = {"before": before, "after": after, "quick": arguments.quick}
     numbers["rows"] = [row._asdict() for row in rows]

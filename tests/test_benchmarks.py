@@ -176,3 +176,11 @@ def test_a_report_is_kept_as_numbers_and_as_a_picture(tmp_path, capsys):
     assert [common.Row(**row) for row in kept["rows"]] == rows
     assert (tmp_path / "new" / "some.png").read_bytes()[:4] == b"\x89PNG"
     assert common.fill("<!-- some -->\n\n<!-- end -->", tmp_path / "new").count("| a | b |") == 1
+
+
+def test_a_quick_run_does_not_take_the_place_of_a_whole_one(capsys):
+    rows = [common.Row("a", "b", {"s": 1.5})]
+    arguments = Namespace(save=common.RESULTS, quick=True)
+    common.report(common.machine(), rows, arguments, name="quick")
+    assert "Not saved" in capsys.readouterr().err
+    assert not (common.RESULTS / "quick.json").exists()
