@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,6 +41,11 @@ class Settings(NamedTuple):
 
 
 FULL, QUICK = Settings(150, 3, 60_000), Settings(5, 2, 5_000)
+
+
+def first(images: data.ImageData, n: int) -> data.ImageData:
+    """The same images with fewer to train on."""
+    return replace(images, train_x=images.train_x[:n], train_y=images.train_y[:n])
 
 
 def cases() -> dict[str, tuple[str, dict]]:
@@ -176,11 +182,7 @@ def matrix_products(n_images: int) -> None:
 
 def mnist(settings: Settings) -> Iterator[Row]:
     """An epoch of MNIST by `train`, by the usual loop, and by bare matrix products."""
-    images = data.load("mnist")
-    images = data.ImageData(
-        images.name, images.train_x[: settings.images], images.train_y[: settings.images],
-        images.test_x, images.test_y, images.levels, images.shape,
-    )  # fmt: skip
+    images = first(data.load("mnist"), settings.images)
     models = {}
 
     def keep(name, make):
@@ -234,11 +236,7 @@ KERNELS = {
 
 def profile(settings: Settings) -> Iterator[Row]:
     """Where the time of an epoch of MNIST goes, beside the bare products of the same shapes."""
-    images = data.load("mnist")
-    images = data.ImageData(
-        images.name, images.train_x[: settings.images], images.train_y[: settings.images],
-        images.test_x, images.test_y, images.levels, images.shape,
-    )  # fmt: skip
+    images = first(data.load("mnist"), settings.images)
     steps = -(-len(images.train_x) // 128)
     with threads(1), tqdm(total=2 * settings.repeats, desc="profile") as bar:
         works = {

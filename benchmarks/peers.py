@@ -19,7 +19,7 @@ from io import StringIO
 
 import torch
 from common import Row, machine, parser, report, take_turns, threads
-from foundation import Tutorial, elbo, matrix_products, through_pillow, tutorial_epoch
+from foundation import Tutorial, elbo, first, matrix_products, through_pillow, tutorial_epoch
 from torch import nn
 from tqdm import tqdm
 
@@ -183,10 +183,7 @@ def main() -> None:
         print(f"MNIST: left out, {error}", file=sys.stderr)
     else:
         if arguments.quick:
-            images = data.ImageData(
-                images.name, images.train_x[:2000], images.train_y[:2000], images.test_x,
-                images.test_y, images.levels, images.shape,
-            )  # fmt: skip
+            images = first(images, 2000)
         peers = {
             "vae_edu": (ours, None),
             "the tutorials' loop": (tutorial, 2.5),

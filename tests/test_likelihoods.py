@@ -395,6 +395,12 @@ def test_the_mass_of_a_full_gaussian_takes_the_trace_of_its_precision(rank):
     torch.testing.assert_close(likelihood.mass_offset(p), expected, rtol=1e-12, atol=0)
 
 
+def test_single_precision_in_a_program_of_doubles(float64):
+    likelihood = make(("gaussian-full", {"rank": 2}), images(levels=5))
+    p = likelihood(parameters(likelihood, 4).float())
+    assert likelihood.mass_offset(p).dtype == torch.float32
+
+
 @pytest.mark.parametrize("levels", [3, 5])
 def test_bernoulli_models_other_data_than_grey_levels(levels):
     data = images(levels=levels)

@@ -452,14 +452,18 @@ def write(target: Path, text: str) -> None:
     target.write_text(text, "utf-8")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Write the course as a static web site.")
-    parser.add_argument("--to", type=Path, default=ROOT / "site", metavar="FOLDER")
+def asked(what: str, folder: Path) -> argparse.Namespace:
+    """What is asked on the command line, of this tool and of slides.py."""
+    parser = argparse.ArgumentParser(description=what)
+    parser.add_argument("--to", type=Path, default=folder, metavar="FOLDER")
     parser.add_argument("--execute", choices=["none", "widgets", "all"], default="widgets")
     parser.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK")
-    options = parser.parse_args()
-
     os.environ["VAE_EDU_STATIC"] = "1"  # kernels inherit it: see vae_edu/lab.py
+    return parser.parse_args()
+
+
+def main() -> int:
+    options = asked("Write the course as a static web site.", ROOT / "site")
     write(options.to / "index.html", course_map())
     for name, (source, _) in PAGES.items():
         if name != "index.html" and source.exists():

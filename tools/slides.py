@@ -11,9 +11,7 @@ paragraph of a text cell a type of its own, {"2": "subslide"} (a heading begins 
 `code: "open"` shows the code, which otherwise waits behind the word "code".
 """
 
-import argparse
 import base64
-import os
 import re
 import struct
 import sys
@@ -198,13 +196,7 @@ def index(folder: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Write the notebooks as decks of slides.")
-    parser.add_argument("--to", type=Path, default=ROOT / "slides", metavar="FOLDER")
-    parser.add_argument("--execute", choices=["none", "widgets", "all"], default="widgets")
-    parser.add_argument("notebooks", nargs="*", type=Path, metavar="NOTEBOOK")
-    options = parser.parse_args()
-
-    os.environ["VAE_EDU_STATIC"] = "1"  # kernels inherit it: see vae_edu/lab.py
+    options = pages.asked("Write the notebooks as decks of slides.", ROOT / "slides")
     index(options.to)
     failed = 0
     for path in [path.resolve() for path in options.notebooks] or lectures():

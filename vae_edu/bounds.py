@@ -1,7 +1,7 @@
 """Lower bounds on log p(x), in nats per example."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -31,7 +31,7 @@ def elbo(model, x: Tensor, samples: int = 1, chunk: int = 2) -> Elbo:
     q = model.posterior(x)
     z = q.rsample((samples,))
     log_likelihoods = (model.decode(part).log_prob(x) for part in z.split(chunk))
-    reconstruction = _rows(log_likelihoods, samples).mean(0)
+    reconstruction = rows_of(log_likelihoods, samples).mean(0)
     divergence = kl(q, model.prior, z)
     return Elbo(reconstruction - divergence, reconstruction, divergence)
 
@@ -49,20 +49,21 @@ def iwae(model, x: Tensor, k: int, chunk: int = 2) -> Tensor:
     log_weights = (
         model.decode(z).log_prob(x) + model.prior.log_prob(z) - q.log_prob(z) for z in draws
     )
-    return torch.logsumexp(_rows(log_weights, k), 0) - math.log(k)
+    return torch.logsumexp(rows_of(log_weights, k), 0) - math.log(k)
 
 
-def _rows(parts: Iterator[Tensor], n: int) -> Tensor:
-    """The n rows of all parts, each put in its place at once.
+def rows_of(parts: Iterable[Tensor], n: int) -> Tensor:
+    """The n rows of all parts, each part put in its place at once.
 
-    Kept in a list, every small part would pin the memory that the large tensors before it left.
+    Small results kept among the large tensors that come and go would keep the allocator from using
+    the large ones' room again.
     """
     rows, filled = None, 0
     for part in parts:
         if len(part) == n:
             return part
         if rows is None:
-            rows = part.new_empty((n, *part.shape[1:]))
+            rows = part.new_empty(n, *part.shape[1:])
         rows[filled : filled + len(part)] = part
         filled += len(part)
     return rows

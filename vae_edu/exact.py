@@ -21,6 +21,7 @@ from torch.distributions import (
 )
 from torch.nn.functional import one_hot, softplus
 
+from vae_edu.bounds import rows_of
 from vae_edu.distributions import ContinuousBernoulli, DiscretizedLogistic, GreyLevels
 from vae_edu.priors import box
 
@@ -142,18 +143,9 @@ class LatentGrid:
 
     @torch.no_grad()
     def _each_piece(self, x: Tensor, reduce: Callable[[slice, Tensor], Tensor]) -> Tensor:
-        """`reduce` of each piece of the grid, stacked: `[pieces, …]`.
-
-        Into memory taken beforehand: small results kept among the large tensors that come and go
-        would keep the allocator from using the large ones' room again.
-        """
-        stacked = None
-        for i, (rows, joint) in enumerate(self._joint(x)):
-            part = reduce(rows, joint)
-            if stacked is None:
-                stacked = part.new_empty(-(-len(self.z) // _PIECE), *part.shape)
-            stacked[i] = part
-        return stacked
+        """`reduce` of each piece of the grid, stacked: `[pieces, …]`."""
+        parts = (reduce(rows, joint).unsqueeze(0) for rows, joint in self._joint(x))
+        return rows_of(parts, -(-len(self.z) // _PIECE))
 
     def _joint(self, x: Tensor) -> Iterator[tuple[slice, Tensor]]:
         """Piece by piece of the grid: which of its points, and log p(x|z) p(z) there, `[N, …]`."""

@@ -307,7 +307,7 @@ class FullGaussian(_Density):
         # As for independent pixels, with the trace of the precision matrix in place of Σ 1/σ².
         # Woodbury: trace = Σ 1/σ² - trace(M⁻¹ Wᵀ D⁻² W), M = I + Wᵀ D⁻¹ W.
         factor, inverse = p.cov_factor, 1 / p.cov_diag.unsqueeze(-1)
-        gram = factor.mT @ (inverse * factor) + torch.eye(self.rank)
+        gram = factor.mT @ (inverse * factor) + torch.eye(self.rank, dtype=factor.dtype)
         trace = inverse.sum((-1, -2)) - torch.linalg.solve(
             gram, factor.mT @ (inverse**2 * factor)
         ).diagonal(dim1=-1, dim2=-2).sum(-1)
@@ -325,7 +325,7 @@ class BernoulliLikelihood(Likelihood):
     unit = "nats of black-or-white pixels (a mass)"
 
     def prepare(self, levels, generator=None):
-        brightness = self.check_levels(levels) / (self.levels - 1)
+        brightness = self.check_levels(levels).to(torch.get_default_dtype()) / (self.levels - 1)
         if generator is None:
             return (brightness >= 0.5).to(brightness.dtype)
         return torch.bernoulli(brightness, generator=generator)
