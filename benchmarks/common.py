@@ -166,7 +166,8 @@ def dots(rows: list[Row]):
                 for key, value in row.values.items():
                     if key.startswith(f"{name} published"):
                         color = plots.COLORS["likelihood"]
-                        ax.plot(value, place, "o", mfc="none", ms=9, color=color)
+                        [ring] = ax.plot(value, place, "o", mfc="none", ms=9, color=color)
+                        ax.legend([ring], ["published"])
             ax.set_yticks(places, [row.case for row in group])
             ax.set_ylim(len(group) - 0.5, -0.5)
             if min(values) > 0 and max(values) > 20 * min(values):

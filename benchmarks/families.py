@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import torch
 from common import RUNS, Row, machine, parser, report, slug, threads
+from scipy import stats
 from tqdm import tqdm
 
 from vae_edu import data, likelihoods, priors, training
@@ -24,7 +25,6 @@ from vae_edu.files import replace_whole
 from vae_edu.models import VAE
 
 SEEDS = (0, 1, 2)
-STUDENT = 4.303  # 97.5 % of Student's t with two degrees of freedom, for three seeds
 # Plain squared error is a Gaussian with σ = 1: grey levels lie in [0, 1].
 CASES = {
     "gaussian, σ = 1 (plain squared error)": ("gaussian", {"scale": "fixed", "sigma": 1.0}),
@@ -92,14 +92,16 @@ def families(name: str, how: Experiment, cases: list[str], folder: Path) -> Iter
                 bar.update()
     title = f"{name}, {how.epochs} epochs"
     for case, values in found.items():
-        half = STUDENT * statistics.stdev(values) / len(values) ** 0.5
-        mean = statistics.fmean(values)
-        yield Row(title, case, {"bits/pixel": mean, "bits/pixel ±": half})
+        yield Row(title, case, over_seeds(values, "bits/pixel"))
     if UNCALIBRATED in found and CALIBRATED in found:
         gains = [a - b for a, b in zip(found[UNCALIBRATED], found[CALIBRATED], strict=True)]
-        half = STUDENT * statistics.stdev(gains) / len(gains) ** 0.5
-        gain = {"bits/pixel less": statistics.fmean(gains), "bits/pixel less ±": half}
-        yield Row(title, "what learning σ buys over σ = 1", gain)
+        yield Row(title, "what learning σ buys over σ = 1", over_seeds(gains, "bits/pixel less"))
+
+
+def over_seeds(values: list[float], name: str) -> dict[str, float]:
+    """The mean, and half of its 95 % interval by Student's t."""
+    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
+    return {name: statistics.fmean(values), f"{name} ±": float(half)}
 
 
 def main() -> None:

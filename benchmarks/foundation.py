@@ -13,21 +13,16 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from common import ROOT, Row, machine, parser, report, take_turns, threads
-from PIL import Image
 from torch import nn
-from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from vae_edu import data, likelihoods, priors, training
-from vae_edu.bounds import bits_per_dim, elbo, iwae
+from vae_edu.bounds import iwae
 from vae_edu.exact import _PIECE, LatentGrid
 from vae_edu.models import VAE
 
@@ -37,15 +32,9 @@ MAIN_FAMILIES = ("gaussian", "bernoulli", "categorical")
 class Settings(NamedTuple):
     epochs: int  # of the digits
     repeats: int
-    images: int  # of MNIST's training set
 
 
-FULL, QUICK = Settings(150, 3, 60_000), Settings(5, 2, 5_000)
-
-
-def first(images: data.ImageData, n: int) -> data.ImageData:
-    """The same images with fewer to train on."""
-    return replace(images, train_x=images.train_x[:n], train_y=images.train_y[:n])
+FULL, QUICK = Settings(150, 3), Settings(5, 2)
 
 
 def cases() -> dict[str, tuple[str, dict]]:
@@ -63,207 +52,15 @@ def digits_model(case: str, images: data.ImageData) -> VAE:
 
 def digits(settings: Settings) -> Iterator[Row]:
     """Every family trained on the digits, one epoch of each in turn."""
-    images = data.load("digits")
-    models = {case: digits_model(case, images) for case in cases()}
-    runs = {
-        case: training.train(model, images, settings.epochs, bar=False)
-        for case, model in models.items()
-    }
-    works = {case: (lambda run=run: next(run)) for case, run in runs.items()}
+    images, works = data.load("digits"), {}
+    for case in cases():
+        run = training.train(digits_model(case, images), images, settings.epochs, bar=False)
+        works[case] = lambda run=run: next(run)
     with threads(1), tqdm(total=settings.epochs * len(works), desc="digits") as bar:
         times = take_turns(works, settings.epochs, bar)
-    for case, model in models.items():
-        values = {"s": sum(times[case]), "ms/epoch": 1e3 * statistics.median(times[case])}
-        with torch.no_grad():
-            torch.manual_seed(1)
-            own = elbo(model, model.likelihood.prepare(images.test_x), 50).total.mean().item()
-            values["ELBO nats (own unit)"] = own
-            if case == "bernoulli":  # black-or-white pixels: it has no mass of grey levels
-                values["bits/pixel (black-or-white)"] = bits_per_dim(own, images.dim)
-            else:
-                grey = elbo(model.on_grey_levels(), images.test_x, 50).total.mean().item()
-                values["ELBO nats of grey levels"] = grey
-                values["bits/pixel of grey levels"] = bits_per_dim(grey, images.dim)
+    for case, taken in times.items():
+        values = {"s": sum(taken), "ms an epoch": 1e3 * statistics.median(taken)}
         yield Row(f"digits, {settings.epochs} epochs", case, values)
-
-
-def to_tensor(levels: torch.Tensor) -> torch.Tensor:
-    """The least that turns one image to floats."""
-    return levels.view(1, 28, 28).float().div(255)
-
-
-def through_pillow(levels: torch.Tensor) -> torch.Tensor:
-    """What torchvision's MNIST and ToTensor do to one image."""
-    picture = Image.fromarray(levels.view(28, 28).numpy())
-    pixels = torch.from_numpy(np.array(picture, np.uint8, copy=True)).view(28, 28, 1)
-    return pixels.permute(2, 0, 1).contiguous().float().div(255)
-
-
-class PerImage(Dataset):
-    """Images that are transformed one at a time."""
-
-    def __init__(self, levels, transform):
-        self.levels, self.transform = levels, transform
-
-    def __len__(self):
-        return len(self.levels)
-
-    def __getitem__(self, index):
-        return self.transform(self.levels[index])
-
-
-class Tutorial(nn.Module):
-    """The VAE as tutorials write it: two heads, and a decoder that ends in probabilities."""
-
-    def __init__(self, latent=20, hidden=400, dim=784):
-        super().__init__()
-        self.hidden = nn.Linear(dim, hidden)
-        self.mean, self.log_var = nn.Linear(hidden, latent), nn.Linear(hidden, latent)
-        self.decoder = nn.Sequential(
-            nn.Linear(latent, hidden), nn.Tanh(), nn.Linear(hidden, dim), nn.Sigmoid()
-        )
-        self.prior = priors.standard_normal(latent)
-
-    def encode(self, x):
-        h = torch.tanh(self.hidden(x))
-        return self.mean(h), self.log_var(h)
-
-    def forward(self, x):
-        mean, log_var = self.encode(x)
-        z = mean + torch.exp(0.5 * log_var) * torch.randn_like(mean)
-        return self.decoder(z), mean, log_var
-
-    # These two are for `bounds.elbo`, so that one estimator judges both models.
-    def posterior(self, x):
-        return priors.approximate_posterior(self.prior, *self.encode(x))
-
-    def decode(self, z):
-        logits = torch.logit(self.decoder(z), eps=1e-7)
-        return torch.distributions.Independent(torch.distributions.Bernoulli(logits=logits), 1)
-
-
-def tutorial_epoch(levels, transform, learning_rate=2e-3) -> Tutorial:
-    """One epoch of the usual loop; the batch is binarized as our `prepare` does it."""
-    torch.manual_seed(0)
-    model = Tutorial()
-    optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate)
-    for batch in DataLoader(PerImage(levels, transform), batch_size=128, shuffle=True):
-        x = (batch.view(-1, 784) >= 0.5).float()
-        probabilities, mean, log_var = model(x)
-        bce = functional.binary_cross_entropy(probabilities, x, reduction="sum")
-        kl = -0.5 * torch.sum(1 + log_var - mean**2 - log_var.exp())
-        optimizer.zero_grad()
-        ((bce + kl) / len(x)).backward()
-        optimizer.step()
-    return model
-
-
-def package_epoch(images: data.ImageData) -> VAE:
-    torch.manual_seed(0)
-    model = VAE(priors.standard_normal(20), likelihoods.make("bernoulli", images), 20, (400,))
-    for _ in training.train(model, images, 1, bar=False):
-        pass
-    return model
-
-
-def matrix_products(n_images: int) -> None:
-    """Nothing but the matrix products of such an epoch, forward and backward."""
-    sizes = [(784, 400), (400, 40), (20, 400), (400, 784)]
-    weights = [torch.randn(shape) for shape in sizes]
-    inputs = [torch.randn(128, n) for n, _ in sizes]
-    gradients = [torch.randn(128, n) for _, n in sizes]
-    for _ in range(n_images // 128):
-        for i, (x, w, g) in enumerate(zip(inputs, weights, gradients, strict=True)):
-            x @ w
-            x.T @ g
-            if i > 0:  # nobody needs the gradient with respect to the data
-                g @ w.T
-
-
-def mnist(settings: Settings) -> Iterator[Row]:
-    """An epoch of MNIST by `train`, by the usual loop, and by bare matrix products."""
-    images = first(data.load("mnist"), settings.images)
-    models = {}
-
-    def keep(name, make):
-        models[name] = make()
-
-    def loop(transform):
-        return tutorial_epoch(images.train_x, transform)
-
-    usual, pillow = "the usual loop", "the usual loop, images through Pillow"
-    works = {
-        "vae_edu": lambda: keep("vae_edu", lambda: package_epoch(images)),
-        usual: lambda: keep(usual, lambda: loop(to_tensor)),
-        pillow: lambda: keep(pillow, lambda: loop(through_pillow)),
-        "matrix products only": lambda: matrix_products(len(images.train_x)),
-    }
-    torch.optim.Adam(nn.Linear(1, 1).parameters())  # the first one imports for seconds
-    with tqdm(total=2 * settings.repeats * len(works), desc="mnist") as bar:
-        times = {1: {name: [] for name in works}, 2: {name: [] for name in works}}
-        for _ in range(settings.repeats):
-            for n, collected in times.items():
-                with threads(n):
-                    for name, once in take_turns(works, 1, bar).items():
-                        collected[name] += once
-    x = likelihoods.make("bernoulli", images).prepare(images.test_x)
-    with torch.no_grad():
-        elbos = {name: elbo(model, x).total.mean().item() for name, model in models.items()}
-    for n, collected in times.items():
-        ours = collected["vae_edu"]
-        for name, theirs in collected.items():
-            values = {"s": statistics.median(theirs), "fastest s": min(theirs)}
-            if name in elbos:
-                values["test ELBO nats"] = elbos[name]
-            goal, met = "", None
-            if name != "vae_edu":
-                pairs = zip(theirs, ours, strict=True)
-                values["times ours"] = statistics.median(a / b for a, b in pairs)
-            if name == usual:
-                goal, met = "at least 2 times ours", values["times ours"] >= 2
-            yield Row(f"MNIST, 1 epoch, {n} thread(s)", name, values, goal, met)
-
-
-# A step's kernels by what they are for; what is in none of them is Python, autograd, small kernels.
-KERNELS = {
-    "matrix products": ("aten::mm", "aten::addmm"),
-    "Adam": ("aten::_fused_adam_",),
-    "tanh": ("aten::tanh", "aten::tanh_backward"),
-    "log-likelihood": ("aten::log_sigmoid_forward", "aten::log_sigmoid_backward", "aten::sigmoid",
-                   "aten::binary_cross_entropy_with_logits"),
-}  # fmt: skip
-
-
-def profile(settings: Settings) -> Iterator[Row]:
-    """Where the time of an epoch of MNIST goes, beside the bare products of the same shapes."""
-    images = first(data.load("mnist"), settings.images)
-    steps = -(-len(images.train_x) // 128)
-    with threads(1), tqdm(total=2 * settings.repeats, desc="profile") as bar:
-        works = {
-            "epoch": lambda: package_epoch(images),
-            "floor": lambda: matrix_products(len(images.train_x)),
-        }
-        times = take_turns(works, settings.repeats, bar)
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
-            package_epoch(images)
-    found = {event.key: event.self_cpu_time_total for event in seen.key_averages()}
-    total = sum(found.values())
-    step = 1e3 * statistics.median(times["epoch"]) / steps
-    floor = 1e3 * statistics.median(times["floor"]) / steps
-    yield Row("MNIST, a step of 128", "whole", {"ms": step, "times the floor": step / floor})
-    yield Row("MNIST, a step of 128", "bare matrix products (the floor)", {"ms": floor})
-    rest = 1.0
-    for what, keys in KERNELS.items():
-        share = sum(found.get(key, 0) for key in keys) / total
-        rest -= share
-        yield Row("MNIST, a step of 128", what, {"ms": share * step, "% of the step": 100 * share})
-    known = [key for keys in KERNELS.values() for key in keys]
-    calls = sum(
-        e.count for e in seen.key_averages() if e.key[:6] == "aten::" and e.key not in known
-    )
-    case = f"all else: Python, autograd, {calls // steps} small calls"
-    values = {"ms": rest * step, "% of the step": 100 * rest}
-    yield Row("MNIST, a step of 128", case, values)
 
 
 IMPORTS = """
@@ -421,7 +218,7 @@ def kernel(code: str, *arguments: str) -> dict:
     return json.loads(notebook.cells[0].outputs[-1]["text"].splitlines()[-1])
 
 
-BENCHMARKS = {f.__name__: f for f in (digits, mnist, profile, imports, grid, memory)}
+BENCHMARKS = {f.__name__: f for f in (digits, imports, grid, memory)}
 
 
 def main() -> None:

@@ -229,8 +229,9 @@ def altosaar(settings: Settings) -> Iterator[Row]:
     path = settings.folder / "altosaar.pt"
     rounds(path, model, optimizer, settings.steps // every, some_steps)
     model.load_state_dict(torch.load(best, weights_only=True)["model"])
-    kept = settings.folder / f"altosaar-{settings.steps}.pt"
-    log_p = log_marginal(kept, model, test, min(1000, settings.samples), "Altosaar, log p(x)")
+    samples = min(1000, settings.samples)
+    kept = settings.folder / f"altosaar-{settings.steps}-{samples}.pt"
+    log_p = log_marginal(kept, model, test, samples, "Altosaar, log p(x)")
     with torch.no_grad():
         torch.manual_seed(0)
         bound = elbo(model, test, samples=10).total
