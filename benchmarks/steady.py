@@ -66,6 +66,7 @@ def notebooks(rounds: int, folder: Path) -> Iterator[Row]:
         print("notebooks: run with the network on, unshare can't take it away", file=sys.stderr)
     kept, paths = folder / f"steady-{rounds}.json", runner.paths()
     runs = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else []
+    names = {path: path.relative_to(runner.ROOT / "notebooks").as_posix() for path in paths}
     todo = [path for _ in range(rounds) for path in paths]
     command = [*(OFFLINE if offline else []), sys.executable, __file__, "--one"]
     for path in tqdm(todo[len(runs) :], initial=len(runs), total=len(todo), desc="notebooks"):
@@ -74,18 +75,18 @@ def notebooks(rounds: int, folder: Path) -> Iterator[Row]:
         done = subprocess.run(
             [*command, str(path)], env=environment, capture_output=True, text=True, check=True
         )
-        runs.append({"notebook": path.stem} | json.loads(done.stdout.splitlines()[-1]))
+        runs.append({"notebook": names[path]} | json.loads(done.stdout.splitlines()[-1]))
         with replace_whole(kept) as temporary:
             temporary.write_text(json.dumps(runs, indent=1), encoding="utf-8")
     title = f"{rounds} × Run All{', offline' if offline else ''}"
-    for path in paths:
-        mine = [run for run in runs if run["notebook"] == path.stem]
+    for name in names.values():
+        mine = [run for run in runs if run["notebook"] == name]
         failed = [run["what"] for run in mine if run["what"] != "passed"]
         for what in failed:
-            print(f"{path.stem}: {what}", file=sys.stderr)
+            print(f"{name}: {what}", file=sys.stderr)
         values = {"failed": len(failed), "s median": statistics.median(r["s"] for r in mine)}
         values["s longest"] = max(run["s"] for run in mine)
-        yield Row(title, path.stem, values, "none fails", not failed)
+        yield Row(title, name, values, "none fails", not failed)
 
 
 def resident() -> float:

@@ -14,6 +14,7 @@ import nbformat
 import peers
 import published
 import pytest
+import steady
 import torch
 from helpers import CASES, images, vae, weights_equal
 
@@ -146,6 +147,32 @@ def test_a_notebook_run_again(tmp_path, source, committed, outcome):
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "a.ipynb")
     done = run("steady", "--one", str(tmp_path / "a.ipynb"))
     assert json.loads(done.stdout)["what"] == outcome
+
+
+def test_interrupted_rounds_of_notebooks_go_on_and_none_is_taken_for_its_solution(
+    tmp_path, monkeypatch, capsys
+):
+    paths = [tmp_path / "notebooks" / name for name in ("a.ipynb", "solutions/a.ipynb")]
+    monkeypatch.setattr(steady.runner, "paths", lambda: paths)
+    monkeypatch.setattr(steady.runner, "ROOT", tmp_path)
+    monkeypatch.setattr(steady, "can_be_offline", lambda: False)
+    ran = []
+
+    def one(command, **_):
+        ran.append(Path(command[-1]))
+        if len(ran) == 4:
+            raise KeyboardInterrupt
+        what = "NameError" if ran[-1] == paths[1] else "passed"
+        return Namespace(stdout=json.dumps({"s": float(len(ran)), "what": what}))
+
+    monkeypatch.setattr(steady.subprocess, "run", one)
+    with pytest.raises(KeyboardInterrupt):
+        list(steady.notebooks(2, tmp_path))
+    notebook, solution = steady.notebooks(2, tmp_path)
+    assert ran == [*paths, *paths, paths[1]]  # only the one that was stopped comes again
+    assert notebook[1:] == ("a.ipynb", {"failed": 0, "s median": 2, "s longest": 3}, *notebook[3:])
+    assert (notebook.met, solution.met, solution.values["failed"]) == (True, False, 2)
+    assert "solutions/a.ipynb: NameError" in capsys.readouterr().err
 
 
 # The tables
