@@ -141,12 +141,13 @@ def test_interrupted_families_are_not_trained_twice(tmp_path, monkeypatch):
         ("1 / 0", "2\n", "ZeroDivisionError: division by zero"),
     ],
 )
-def test_a_notebook_run_again(tmp_path, source, committed, outcome):
+def test_a_notebook_run_again(tmp_path, monkeypatch, capsys, source, committed, outcome):
     output = nbformat.v4.new_output("stream", name="stdout", text=committed)
     cell = nbformat.v4.new_code_cell(source, outputs=[output])
     nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "a.ipynb")
-    done = run("steady", "--one", str(tmp_path / "a.ipynb"))
-    assert json.loads(done.stdout)["what"] == outcome
+    monkeypatch.setattr(sys, "argv", ["steady.py", "--one", str(tmp_path / "a.ipynb")])
+    steady.main()
+    assert json.loads(capsys.readouterr().out)["what"] == outcome
 
 
 def test_interrupted_rounds_of_notebooks_go_on_and_none_is_taken_for_its_solution(
