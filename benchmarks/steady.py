@@ -149,12 +149,14 @@ def main() -> None:
         print(json.dumps(one_run(arguments.one)))
         return
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    before, rows = machine(), []
     if arguments.only != "notebooks":
-        rows += widgets(15 if arguments.quick else 50)
+        before = machine()
+        rows = list(widgets(15 if arguments.quick else 50))
+        report(before, rows, arguments, name="widgets")
     if arguments.only != "widgets":
-        rows += notebooks(1 if arguments.quick else arguments.rounds, arguments.folder)
-    report(before, rows, arguments)
+        before = machine()
+        rows = list(notebooks(1 if arguments.quick else arguments.rounds, arguments.folder))
+        report(before, rows, arguments, name="notebooks")
 
 
 if __name__ == "__main__":

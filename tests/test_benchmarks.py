@@ -91,6 +91,31 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path):
     assert not weights_equal(training(tmp_path / "less.pt", 5), whole)
 
 
+def test_a_further_stage_goes_on_from_the_last_and_leaves_it(tmp_path, digits):
+    few = peers.first(digits, 60)
+    settings = published.Settings(1, 0, 20, 4, tmp_path / "two", [])
+    for stages, folder in ((1, "two"), (2, "two"), (2, "one")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        settings = settings._replace(stages=stages, folder=tmp_path / folder)
+        model = published.train_burda(few, "VAE, k = 5", settings)
+        if folder == "two":
+            in_two = model
+    assert weights_equal(in_two, model)
+    rounds = [torch.load(path, weights_only=True)["round"] for path in (tmp_path / "two").iterdir()]
+    assert sorted(rounds) == [1, 4]
+
+
+def test_the_table_of_some_has_what_was_done_before(tmp_path, monkeypatch, digits):
+    monkeypatch.setattr(published.data, "load", lambda name: peers.first(digits, 20))
+    settings = published.Settings(1, 0, 20, 4, tmp_path, ["vae-k-5"])
+    assert [row.case for row in published.burda(settings)] == ["VAE, k = 5"]
+    trained = (tmp_path / "vae-k-5-1.pt").stat().st_mtime_ns
+    rows = published.burda(settings._replace(only=["iwae-k-5"]))
+    cases = ["VAE, k = 5", "IWAE, k = 5", "IWAE, k = 5 beside VAE, k = 5"]
+    assert [row.case for row in rows] == cases
+    assert (tmp_path / "vae-k-5-1.pt").stat().st_mtime_ns == trained
+
+
 def test_an_interrupted_estimate_goes_on_to_the_same_numbers(tmp_path, monkeypatch):
     model, x = vae(CASES[5], images()), torch.rand(1200, 6).round()
     whole = published.log_marginal(tmp_path / "whole.pt", model, x, 4, "")
