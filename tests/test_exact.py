@@ -290,6 +290,20 @@ def test_nothing_is_missing_beyond_the_edge_of_a_box(d):
     assert grid.error(x).max() < 0.05
 
 
+def test_what_lies_beyond_the_grid_is_known_where_the_posterior_falls_exponentially():
+    # The mean is such that p(x = 0 | z) p(z) falls as exp(-rate |z|): its tail is geometric.
+    rate = 0.5
+    model = SimpleNamespace(
+        prior=priors.standard_normal(1),
+        decode=lambda z: Independent(Normal((16 - z**2 + 2 * rate * z.abs()).sqrt(), 1.0), 1),
+    )
+    grid, x = LatentGrid(model), torch.zeros(1, 1)
+    exact = math.log(2 / rate) - 8 - math.log(2 * math.pi)
+    missing = exact - grid.log_marginal(x).item()
+    assert missing > 0.1
+    assert grid.error(x).item() == pytest.approx(missing, rel=0.05)
+
+
 def test_a_posterior_off_the_grid_is_told():
     model = SimpleNamespace(
         prior=priors.standard_normal(1), decode=lambda z: Independent(Normal(z, 0.1), 1)
