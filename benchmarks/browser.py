@@ -210,16 +210,17 @@ def on_one_page(notebook: browser.Notebook, settings: Settings, bar: tqdm) -> It
     bar.update()
 
     for family, times in measure(notebook, SWITCH, n=settings.rounds).items():
-        values = {"ms first": times[0]} | summary(times)
+        values = summary(times) | {"ms first": times[0]}
         met = values["ms longest"] < 50
-        yield Row("switch of decoder", family, values, "under 50 ms", met)
+        yield Row("switch of decoder", family, values, "longest under 50 ms", met)
     bar.update()
 
     notebook.show(2)
     for family in FAMILIES:
-        # The first decoder is on the page already, and its grid with it.
         measured = measure(notebook, STROKES, n=settings.strokes, family=family)
-        values = {"ms first look": measured["first"]} | summary(measured["times"])
+        values = summary(measured["times"])
+        if family != FAMILIES[0]:  # that one is on the page already, and its grid with it
+            values["ms first look"] = measured["first"]
         values["% within 100 ms"] = 100 * statistics.fmean(t < 100 for t in measured["times"])
         values["ms longest without a picture"] = max(measured["stretches"])
         met = values["ms median"] < 100

@@ -96,22 +96,42 @@ def machine() -> dict:
 
 
 def number(values: dict[str, float], name: str) -> str:
-    """`-22.94 nats`, with its uncertainty if there is one: to four digits, or to its own two."""
+    """`-22.94`, with its uncertainty if there is one: to four digits, or to its own two."""
     half = values.get(f"{name} ±")
     if half is None:
-        return f"{values[name]:.4g} {name}"
+        return f"{values[name]:.4g}"
     digits = max(0, 1 - int(f"{half:e}".partition("e")[2])) if half else 2
-    return f"{values[name]:.{digits}f} ± {half:.{digits}f} {name}"
+    return f"{values[name]:.{digits}f} ± {half:.{digits}f}"
+
+
+def columns(row: Row) -> dict[str, str]:
+    cells = {name: number(row.values, name) for name in row.values if name[-1] != "±"}
+    met = {None: {}, True: {"met": "yes"}, False: {"met": "**no**"}}[row.met]
+    return cells | ({"goal": row.goal} if row.goal else {}) | met
 
 
 def table(rows: list[Row]) -> str:
-    """The rows as a Markdown table."""
-    lines = ["| benchmark | case | measured | goal | met |", "|---|---|---|---|---|"]
+    """The rows in Markdown: a table for each benchmark and kind of values."""
+    tables = []
+    for (benchmark, _), group in grouped(rows).items():
+        cells = [columns(row) for row in group]
+        names = list(dict.fromkeys(name for row in cells for name in row))
+        names.sort(key=("goal", "met").__contains__)  # these two come last
+        lines = [[benchmark, *names], ["---"] * (1 + len(names))]
+        lines += [
+            [row.case, *(row_cells.get(name, "") for name in names)]
+            for row, row_cells in zip(group, cells, strict=True)
+        ]
+        tables.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    return "\n\n".join(tables)
+
+
+def grouped(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
+    """By benchmark and the name of the first value, which is the one that is drawn."""
+    groups = {}
     for row in rows:
-        measured = "; ".join(number(row.values, name) for name in row.values if name[-1] != "±")
-        met = {None: "", True: "yes", False: "**no**"}[row.met]
-        lines.append(f"| {row.benchmark} | {row.case} | {measured} | {row.goal} | {met} |")
-    return "\n".join(lines)
+        groups.setdefault((row.benchmark, next(iter(row.values))), []).append(row)
+    return groups
 
 
 def where(before: dict, after: dict) -> str:
@@ -147,9 +167,7 @@ def report(
 
 def dots(rows: list[Row]):
     """The first value of each row as a dot, one panel a benchmark: published ones as rings."""
-    groups = {}
-    for row in rows:
-        groups.setdefault((row.benchmark, next(iter(row.values))), []).append(row)
+    groups = grouped(rows)
     height = sum(0.3 * len(group) + 0.9 for group in groups.values())
     with plots.figure(len(groups), 1, size=(8.0, height)) as (fig, axes):
         axes = [axes] if len(groups) == 1 else list(axes)
@@ -167,7 +185,8 @@ def dots(rows: list[Row]):
                     if key.startswith(f"{name} published"):
                         color = plots.COLORS["likelihood"]
                         [ring] = ax.plot(value, place, "o", mfc="none", ms=9, color=color)
-                        ax.legend([ring], ["published"])
+                        beside = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
+                        ax.legend([ring], ["published"], **beside)
             ax.set_yticks(places, [row.case for row in group])
             ax.set_ylim(len(group) - 0.5, -0.5)
             if min(values) > 0 and max(values) > 20 * min(values):

@@ -53,20 +53,20 @@ def exact(points: int) -> Callable[[], object]:
 # What grows -> its sizes, and the work of one size. Batches are of 128 images throughout.
 GROWTH = {
     "images N, an epoch": ((500, 1000, 2000, 4000, 8000), lambda n: epoch("gaussian", n, 8, 17)),
-    "pixels D, an epoch of 1000": (
+    "pixels D, an epoch of 1000 images": (
         (8**2, 16**2, 32**2, 64**2), lambda d: epoch("gaussian", 1000, math.isqrt(d), 17),
     ),
-    "levels L, categorical, an epoch of 1000": (
+    "levels L, an epoch of 1000 images, categorical": (
         (4, 16, 64, 256), lambda levels: epoch("categorical", 1000, 8, levels),
     ),
-    "grid points G, log p(x) of 100": (
+    "grid points G, log p(x) of 100 images": (
         (50**2, 100**2, 200**2, 400**2), lambda g: exact(math.isqrt(g)),
     ),
 }  # fmt: skip
 
 
 def exponent(sizes: list[int], times: list[float]) -> float:
-    """The slope of a line through the last three sizes, on log axes."""
+    """The slope of a line through the last sizes, three at most, on log axes."""
     return float(np.polyfit(np.log(sizes[-3:]), np.log(times[-3:]), 1)[0])
 
 
@@ -81,14 +81,16 @@ def growth(quick: bool) -> Iterator[Row]:
         medians = [statistics.median(times[size]) for size in sizes]
         values = {f"ms at {s}": 1e3 * t for s, t in zip(sizes, medians, strict=True)}
         grows = exponent(list(sizes), medians)
-        yield Row("growth", name, values | {"exponent": grows}, "at most 1.1", grows <= 1.1)
+        last = {"exponent of the last step": exponent(sizes[-2:], medians[-2:])}
+        values = {"exponent": grows} | last | values
+        yield Row(name, "measured", values, "exponent at most 1.1", grows <= 1.1)
 
 
 def draw(rows: list[Row]):
     """Time against size, on log axes, one panel for each quantity."""
     with plots.figure(1, len(rows), size=(3.2 * len(rows), 3.0)) as (fig, axes):
         for ax, row in zip(axes, rows, strict=True):
-            name, _, what = row.case.partition(",")
+            name, _, what = row.benchmark.partition(",")
             points = {k: v for k, v in row.values.items() if k.startswith("ms at ")}
             sizes = [int(key.removeprefix("ms at ")) for key in points]
             ax.loglog(sizes, list(points.values()), "o-", color=plots.COLORS["prior"])
@@ -99,7 +101,7 @@ def draw(rows: list[Row]):
                 axis.set_minor_locator(NullLocator())
             ax.set_xlabel(name)
             ax.set_ylabel("ms")
-            ax.set_title(f"{what.strip()}\nexponent {row.values['exponent']:.2f}")
+            ax.set_title(f"{what.strip()}\nexponent {row.values['exponent']:.2f} (log axes)")
         fig.set_layout_engine("constrained")
     return fig
 

@@ -98,12 +98,12 @@ def results(folder: Path, modules: list[str]) -> Iterator[Row]:
         counts = Counter(codes.values())
         tried = len(codes) - counts[None]
         alive = counts[SURVIVED] + counts[UNTESTED]
-        values = {"mutants": tried, "killed": tried - alive, "survived": counts[SURVIVED]}
-        values |= {"reached by no test": counts[UNTESTED], "killed %": 100 * (1 - alive / tried)}
+        values = {"killed %": 100 * (1 - alive / tried), "mutants": tried, "killed": tried - alive}
+        values |= {"survived": counts[SURVIVED], "reached by no test": counts[UNTESTED]}
         if counts[None]:
             values["not tried"] = counts[None]
         met = None if counts[None] else tried - alive >= LEAST * tried
-        yield Row("mutants", name, values, f"at least {LEAST:.0%} killed", met)
+        yield Row("module", name, values, f"at least {LEAST:.0%} killed", met)
 
 
 def alive(folder: Path, modules: list[str]) -> str:

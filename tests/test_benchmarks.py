@@ -36,7 +36,7 @@ def test_without_mnist_the_rest_is_measured(tmp_path):
     assert done.returncode == 0, done.stderr
     for name in ("altosaar", "burda"):
         assert f"{name}: left out, VAE_EDU_DATA is" in done.stderr
-    assert "| principal components | linear VAE, 2 latents, digits |" in done.stdout
+    assert "| linear VAE, 2 latents, digits |" in done.stdout
 
 
 def test_without_a_peer_the_others_are_measured(monkeypatch, capsys, digits):
@@ -214,9 +214,27 @@ def test_the_readme_shows_what_was_saved():
 
 def test_numbers_show_the_digits_that_are_sure():
     values = {"bits": 2.46473, "bits ±": 0.0158, "nats": -101.7234, "s": 3.0, "s ±": 12.3}
-    assert common.number(values, "bits") == "2.465 ± 0.016 bits"
-    assert common.number(values, "nats") == "-101.7 nats"
-    assert common.number(values, "s") == "3 ± 12 s"
+    assert common.number(values, "bits") == "2.465 ± 0.016"
+    assert common.number(values, "nats") == "-101.7"
+    assert common.number(values, "s") == "3 ± 12"
+
+
+def test_a_table_has_a_column_for_each_value_and_the_goal_comes_last():
+    rows = [
+        common.Row("race", "we", {"s": 1.0}, "under 2 s", False),
+        common.Row("race", "they", {"s": 2.0, "times ours": 2.0}),
+        common.Row("length", "track", {"km": 400.0}),
+    ]
+    assert common.table(rows).splitlines() == [
+        "| race | s | times ours | goal | met |",
+        "| --- | --- | --- | --- | --- |",
+        "| we | 1 |  | under 2 s | **no** |",
+        "| they | 2 | 2 |  |  |",
+        "",
+        "| length | km |",
+        "| --- | --- |",
+        "| track | 400 |",
+    ]
 
 
 def test_a_report_is_kept_as_numbers_and_as_a_picture(tmp_path, capsys):
@@ -224,11 +242,11 @@ def test_a_report_is_kept_as_numbers_and_as_a_picture(tmp_path, capsys):
     arguments = Namespace(save=tmp_path / "new", quick=False)
     common.report(common.machine(), rows, arguments, name="some")
     table = capsys.readouterr().out
-    assert "| a | b | 1.50 ± 0.20 s; 2 s published | under 2 s | yes |" in table
+    assert "| b | 1.50 ± 0.20 | 2 | under 2 s | yes |" in table
     kept = json.loads((tmp_path / "new" / "some.json").read_text(encoding="utf-8"))
     assert [common.Row(**row) for row in kept["rows"]] == rows
     assert (tmp_path / "new" / "some.png").read_bytes()[:4] == b"\x89PNG"
-    assert common.fill("<!-- some -->\n\n<!-- end -->", tmp_path / "new").count("| a | b |") == 1
+    assert common.fill("<!-- some -->\n\n<!-- end -->", tmp_path / "new").count("| b | 1.50") == 1
 
 
 def test_a_quick_run_does_not_take_the_place_of_a_whole_one(capsys):
