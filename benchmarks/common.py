@@ -166,8 +166,12 @@ def report(
 
 
 def dots(rows: list[Row]):
-    """The first value of each row as a dot, one panel a benchmark: published ones as rings."""
+    """The first value of each row as a dot, one panel a benchmark: published ones as rings.
+
+    What has but one row is left to the table: a dot alone says nothing.
+    """
     groups = grouped(rows)
+    groups = {key: group for key, group in groups.items() if len(group) > 1} or groups
     height = sum(0.3 * len(group) + 0.9 for group in groups.values())
     with plots.figure(len(groups), 1, size=(8.0, height)) as (fig, axes):
         axes = [axes] if len(groups) == 1 else list(axes)
@@ -191,7 +195,7 @@ def dots(rows: list[Row]):
             ax.set_ylim(len(group) - 0.5, -0.5)
             if min(values) > 0 and max(values) > 20 * min(values):
                 ax.set_xscale("log")
-            elif name in ("s", "ms", "MB"):
+            elif name.split()[0] in ("s", "ms", "MB"):
                 ax.set_xlim(left=0)
             ax.set_xlabel(name)
             ax.set_title(benchmark)

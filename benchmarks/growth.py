@@ -87,15 +87,18 @@ def growth(quick: bool) -> Iterator[Row]:
 
 
 def draw(rows: list[Row]):
-    """Time against size, on log axes, one panel for each quantity."""
+    """Time against size, on log axes, one panel for each quantity; dashed: the slope 1."""
     with plots.figure(1, len(rows), size=(3.2 * len(rows), 3.0)) as (fig, axes):
         for ax, row in zip(axes, rows, strict=True):
             name, _, what = row.benchmark.partition(",")
             points = {k: v for k, v in row.values.items() if k.startswith("ms at ")}
             sizes = [int(key.removeprefix("ms at ")) for key in points]
-            ax.loglog(sizes, list(points.values()), "o-", color=plots.COLORS["prior"])
+            times = list(points.values())
+            ax.loglog(sizes, times, "o-", color=plots.COLORS["prior"])
+            ends = [sizes[0], sizes[-1]]
+            ax.loglog(ends, [times[-1] * n / ends[-1] for n in ends], "--", color="gray", zorder=0)
             ax.set_xticks(sizes, sizes, rotation=45)
-            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
             ax.yaxis.set_major_formatter("{x:g}")
             for axis in (ax.xaxis, ax.yaxis):
                 axis.set_minor_locator(NullLocator())
