@@ -105,6 +105,7 @@ def number(values: dict[str, float], name: str) -> str:
 
 
 def columns(row: Row) -> dict[str, str]:
+    """The text of each cell of a row, by the name of its column."""
     cells = {name: number(row.values, name) for name in row.values if name[-1] != "±"}
     met = {None: {}, True: {"met": "yes"}, False: {"met": "**no**"}}[row.met]
     return cells | ({"goal": row.goal} if row.goal else {}) | met

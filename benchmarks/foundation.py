@@ -228,12 +228,7 @@ def main() -> None:
     settings = QUICK if arguments.quick else FULL
     for name in [arguments.only] if arguments.only else BENCHMARKS:
         before = machine()
-        try:
-            rows = list(BENCHMARKS[name](settings))
-        except data.DataUnavailable as error:
-            print(f"{name}: left out, {error}", file=sys.stderr)
-        else:
-            report(before, rows, arguments, name=name)
+        report(before, list(BENCHMARKS[name](settings)), arguments, name=name)
 
 
 if __name__ == "__main__":
